@@ -1,0 +1,76 @@
+import { rm } from 'node:fs/promises'
+import { Client } from 'pg'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/journal/embedded.js'
+import { randomSuffix } from './ids.js'
+
+/** The settings that decide what a commit costs; they are printed with every result. */
+const SHOWN_SETTINGS = [
+  'server_version',
+  'fsync',
+  'synchronous_commit',
+  'wal_sync_method',
+  'full_page_writes',
+  'shared_buffers',
+  'max_wal_size',
+]
+
+/** One Postgres for Daybook and the peer alike, each in its own database. */
+export class Cluster {
+  private constructor(
+    private readonly admin: Client,
+    private readonly postgres: EmbeddedPostgres,
+    /** By name, as SHOW prints them. */
+    readonly settings: Record<string, string>,
+  ) {}
+
+  /** Makes a cluster with the embedded default settings in `directory` and starts it. */
+  static async start(directory: string): Promise<Cluster> {
+    const postgres = await startEmbeddedPostgres({ directory, log: () => {} })
+    const admin = new Client({ connectionString: postgres.connectionString })
+    await admin.connect()
+    const settings: Record<string, string> = {}
+    for (const name of SHOWN_SETTINGS) settings[name] = await show(admin, name)
+    return new Cluster(admin, postgres, settings)
+  }
+
+  /** Process id of the postmaster. */
+  get postmaster(): number {
+    return this.postgres.pid
+  }
+
+  /** The folder that really holds the data, which need not be the one asked for. */
+  get directory(): string {
+    return this.postgres.directory
+  }
+
+  /** Makes an empty database and returns its connection string. */
+  async createDatabase(prefix: string): Promise<string> {
+    const name = `${prefix}_${randomSuffix()}`
+    await this.admin.query(`CREATE DATABASE ${name}`)
+    const url = new URL(this.postgres.connectionString)
+    url.pathname = `/${name}`
+    return url.href
+  }
+
+  async dropDatabase(connectionString: string): Promise<void> {
+    const name = new URL(connectionString).pathname.slice(1)
+    await this.admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+  }
+
+  /** So that each run starts with nothing left to write from the one before it. */
+  async checkpoint(): Promise<void> {
+    await this.admin.query('CHECKPOINT')
+  }
+
+  /** Stops Postgres and removes its data. */
+  async stop(): Promise<void> {
+    await this.admin.end()
+    await this.postgres.stop()
+    await rm(this.directory, { recursive: true, force: true })
+  }
+}
+
+async function show(client: Client, name: string): Promise<string> {
+  const { rows } = await client.query<[string]>({ text: `SHOW ${name}`, rowMode: 'array' })
+  return rows[0][0]
+}

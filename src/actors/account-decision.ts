@@ -1,0 +1,116 @@
+import type { AccountChangedBody, AccountCreatedBody, Metadata } from '../journal/record.js'
+import { amountMax, type Decimal, toMinor } from '../money.js'
+import {
+  type AccountStatus,
+  accountStatuses,
+  availableOf,
+  balanceOf,
+  type Counters,
+  isDebitNormal,
+  unlimited,
+} from './accounts.js'
+import type { Book } from './book.js'
+import { type RefusalCode, refusalNumber } from './refusals.js'
+import type { Decision } from './transaction-decision.js'
+
+/** What a change of an account asks for; absent fields stay as they are. */
+export interface AccountChange {
+  status?: AccountStatus
+  /** Mantissa and decimals; null: unlimited. */
+  overdraftLimit?: [mantissa: bigint, decimals: number] | null
+  minimumBalance?: [mantissa: bigint, decimals: number]
+  metadata?: Metadata
+  /** Refuse unless this is the account's version. */
+  version?: number
+}
+
+/** Decides on a new account whose key is not taken. */
+export function decideCreation(
+  book: Book,
+  body: AccountCreatedBody,
+  decision: Decision,
+): Decision {
+  if (book.accounts.count >= book.limits.accountsMax) {
+    return decision.refuse(refusalNumber.memory_limit_reached)
+  }
+  const known = book.accounts.findCurrency(body.currency)
+  if (known !== undefined && known.scale !== body.scale) {
+    return decision.refuse(refusalNumber.currency_mismatch)
+  }
+  return decision
+}
+
+/** The change that an accepted command makes, as it goes into the record; or the refusal. */
+export function decideChange(
+  book: Book,
+  row: number,
+  change: AccountChange,
+  decision: Decision,
+): AccountChangedBody | undefined {
+  const { accounts } = book
+  decision.restOn(accounts.touchedSeq.get(row))
+  const refuse = (code: RefusalCode) => {
+    decision.refuse(refusalNumber[code])
+    return undefined
+  }
+  if (accountStatuses[accounts.status.get(row)] === 'closed') return refuse('account_closed')
+  if (change.version !== undefined && change.version !== accounts.version.get(row)) {
+    return refuse('version_conflict')
+  }
+  const { scale } = accounts.currencyOf(row)
+  const overdraftLimit = changedLimit(change.overdraftLimit, scale)
+  const minimumBalance = changedLimit(change.minimumBalance, scale)
+  if (overdraftLimit === 'too_many_decimals' || minimumBalance === 'too_many_decimals') {
+    return refuse('too_many_decimals')
+  }
+  const counters: Counters = {
+    debitsPosted: 0n,
+    creditsPosted: 0n,
+    debitsPending: 0n,
+    creditsPending: 0n,
+  }
+  accounts.readCounters(row, counters)
+  const debitNormal = isDebitNormal(accounts.accountClass.get(row))
+  if (change.status === 'closed') {
+    if (accounts.holds.get(row) > 0) return refuse('holds_pending')
+    if (balanceOf(counters, debitNormal) !== 0n) return refuse('balance_not_zero')
+  }
+  if (overdraftLimit !== undefined || minimumBalance !== undefined) {
+    const overdraft = overdraftLimit === undefined ? accounts.overdraftLimit.get(row) : (overdraftLimit ?? unlimited)
+    const minimum = minimumBalance ?? accounts.minimumBalance.get(row)
+    // A limit may be moved towards a balance that imported history has left beyond it, but a
+    // balance that keeps its limit now must keep it afterwards.
+    const before = floorOf(accounts.overdraftLimit.get(row), accounts.minimumBalance.get(row))
+    const after = floorOf(overdraft, minimum)
+    const available = availableOf(counters, debitNormal)
+    const raised = after !== undefined && (before === undefined || after > before)
+    if (raised && available < after) return refuse('limit_exceeded')
+  }
+  return withoutAbsent({
+    status: change.status,
+    overdraftLimit,
+    minimumBalance: minimumBalance ?? undefined,
+    metadata: change.metadata,
+  })
+}
+
+/** The least available balance that the limits allow, or undefined for any. */
+function floorOf(overdraft: bigint, minimum: bigint): bigint | undefined {
+  return overdraft === unlimited ? undefined : minimum - overdraft
+}
+
+function changedLimit(
+  value: [bigint, number] | null | undefined,
+  scale: number,
+): bigint | null | undefined | 'too_many_decimals' {
+  if (value === undefined || value === null) return value
+  const decimal: Decimal = { mantissa: BigInt(value[0]), decimals: value[1] }
+  const minor = toMinor(decimal, scale)
+  return minor === undefined || minor > amountMax ? 'too_many_decimals' : minor
+}
+
+function withoutAbsent<T extends object>(value: T): T {
+  return Object.fromEntries(
+    Object.entries(value).filter(([, entry]) => entry !== undefined),
+  ) as T
+}

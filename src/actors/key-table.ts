@@ -1,0 +1,175 @@
+/**
+ * Rows named by (tenant, key): the part that accounts and transactions share.
+ *
+ * Rows live in pages of typed arrays, so that growing never copies what is there. The index over
+ * them is open addressing, cut into segments that double one at a time: no single insert pays for
+ * rehashing the whole table. The hash is seeded per process and uses all bits, because keys come
+ * from outside.
+ */
+import type { Key } from '../key.js'
+
+const pageShift = 14
+/** Rows in a page. */
+export const pageRows = 1 << pageShift
+const pageMask = pageRows - 1
+
+const segmentBits = 8
+const segmentCount = 1 << segmentBits
+const segmentSizeMin = 16
+
+/** Columns that follow the rows of a {@link KeyTable}, one typed array a page. */
+export class Column<T extends { [index: number]: unknown }> {
+  readonly pages: T[] = []
+  readonly #make: (length: number) => T
+  readonly #width: number
+
+  constructor(make: (length: number) => T, width = 1) {
+    this.#make = make
+    this.#width = width
+  }
+
+  addPage(): void {
+    this.pages.push(this.#make(pageRows * this.#width))
+  }
+
+  get(row: number): T[number] {
+    return this.pages[row >>> pageShift][row & pageMask]
+  }
+
+  set(row: number, value: T[number]): void {
+    const page = this.pages[row >>> pageShift] as { [index: number]: unknown }
+    page[row & pageMask] = value
+  }
+}
+
+export class KeyTable {
+  /** Rows in use: 0 to count - 1. */
+  count = 0
+  readonly #keys: Uint32Array[] = []
+  readonly #tenants: Uint32Array[] = []
+  readonly #segments: Int32Array[] = []
+  readonly #segmentCounts = new Int32Array(segmentCount)
+  readonly #seedA: number
+  readonly #seedB: number
+  readonly #addPages: () => void
+
+  /** `addPages` is called whenever rows need one more page in every column. */
+  constructor(seed: [number, number], addPages: () => void) {
+    this.#seedA = seed[0]
+    this.#seedB = seed[1]
+    this.#addPages = addPages
+    for (let segment = 0; segment < segmentCount; segment++) {
+      this.#segments.push(new Int32Array(segmentSizeMin))
+    }
+  }
+
+  /** Row of (tenant, key), or -1. */
+  find(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
+    const hash = this.#hash(tenant, w0, w1, w2, w3)
+    const cells = this.#segments[hash >>> (32 - segmentBits)]
+    const mask = cells.length - 1
+    let cell = hash & mask
+    for (;;) {
+      const row = cells[cell] - 1
+      if (row < 0) return -1
+      const keys = this.#keys[row >>> pageShift]
+      const at = (row & pageMask) << 2
+      if (
+        keys[at] === w0 &&
+        keys[at + 1] === w1 &&
+        keys[at + 2] === w2 &&
+        keys[at + 3] === w3 &&
+        this.#tenants[row >>> pageShift][row & pageMask] === tenant
+      ) {
+        return row
+      }
+      cell = (cell + 1) & mask
+    }
+  }
+
+  findKey(tenant: number, key: Key): number {
+    return this.find(tenant, key.w0, key.w1, key.w2, key.w3)
+  }
+
+  /** Adds a row for a key that the caller has looked up and not found; returns the row. */
+  insert(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
+    const row = this.count
+    if (row >>> pageShift === this.#keys.length) {
+      this.#keys.push(new Uint32Array(pageRows * 4))
+      this.#tenants.push(new Uint32Array(pageRows))
+      this.#addPages()
+    }
+    const keys = this.#keys[row >>> pageShift]
+    const at = (row & pageMask) << 2
+    keys[at] = w0
+    keys[at + 1] = w1
+    keys[at + 2] = w2
+    keys[at + 3] = w3
+    this.#tenants[row >>> pageShift][row & pageMask] = tenant
+    this.count += 1
+
+    const hash = this.#hash(tenant, w0, w1, w2, w3)
+    const segment = hash >>> (32 - segmentBits)
+    this.#segmentCounts[segment] += 1
+    if (this.#segmentCounts[segment] * 4 > this.#segments[segment].length * 3) {
+      this.#growSegment(segment)
+    }
+    place(this.#segments[segment], hash, row)
+    return row
+  }
+
+  tenantOf(row: number): number {
+    return this.#tenants[row >>> pageShift][row & pageMask]
+  }
+
+  keyOf(row: number): Key {
+    const keys = this.#keys[row >>> pageShift]
+    const at = (row & pageMask) << 2
+    return { w0: keys[at], w1: keys[at + 1], w2: keys[at + 2], w3: keys[at + 3] }
+  }
+
+  /** Copies the key of `row` into `words` at `index`. */
+  copyKey(row: number, words: Uint32Array, index: number): void {
+    const keys = this.#keys[row >>> pageShift]
+    const at = (row & pageMask) << 2
+    words[index] = keys[at]
+    words[index + 1] = keys[at + 1]
+    words[index + 2] = keys[at + 2]
+    words[index + 3] = keys[at + 3]
+  }
+
+  /** Doubles a segment and puts its rows, known by their keys, into the new cells. */
+  #growSegment(segment: number): void {
+    const old = this.#segments[segment]
+    const cells = new Int32Array(old.length * 2)
+    for (const cell of old) {
+      if (cell === 0) continue
+      const row = cell - 1
+      const keys = this.#keys[row >>> pageShift]
+      const at = (row & pageMask) << 2
+      const tenant = this.#tenants[row >>> pageShift][row & pageMask]
+      place(cells, this.#hash(tenant, keys[at], keys[at + 1], keys[at + 2], keys[at + 3]), row)
+    }
+    this.#segments[segment] = cells
+  }
+
+  #hash(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
+    let a = Math.imul(w0 ^ this.#seedA, 0x9e3779b1)
+    let b = Math.imul(w1 ^ this.#seedB, 0x85ebca77)
+    a = Math.imul((a ^ (a >>> 15)) + w2, 0xc2b2ae3d)
+    b = Math.imul((b ^ (b >>> 13)) + w3, 0x27d4eb2f)
+    a = Math.imul(a ^ (b >>> 16) ^ tenant, 0x165667b1)
+    b = Math.imul((b ^ (a >>> 15)) + this.#seedA, 0x9e3779b1)
+    a = (a ^ b) + this.#seedB
+    a = Math.imul(a ^ (a >>> 16), 0x85ebca6b)
+    a = Math.imul(a ^ (a >>> 13), 0xc2b2ae35)
+    return (a ^ (a >>> 16)) >>> 0
+  }
+}
+
+function place(cells: Int32Array, hash: number, row: number): void {
+  const mask = cells.length - 1
+  let cell = hash & mask
+  while (cells[cell] !== 0) cell = (cell + 1) & mask
+  cells[cell] = row + 1
+}

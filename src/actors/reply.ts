@@ -1,0 +1,320 @@
+import { packr, readBigint, readCurrency, readInteger, writeBigint, writeInteger } from '../journal/record.js'
+import { paddedLength, Word } from '../journal/record.js'
+import { formatKey } from '../key.js'
+import { formatMinor } from '../money.js'
+import {
+  type AccountClass,
+  type AccountDetails,
+  type AccountStatus,
+  accountClasses,
+  accountStatuses,
+  availableOf,
+  balanceOf,
+  type Counters,
+  isDebitNormal,
+  unlimited,
+} from './accounts.js'
+import type { Book } from './book.js'
+import type { FrameWriter } from './frame.js'
+import type { HoldPosting } from './holds.js'
+
+/**
+ * Answers as they travel from a shard to the router:
+ *
+ *      0 u8 kind  1 u8 flags  2 u16 refusal   4 u32 length   8 u32 request   12 u32 index
+ *     16 i64 seq  24 u32 stream  28 u32 a number of the kind
+ *     32 body
+ *
+ * The body of `accepted` is the record, then a balance entry of 72 bytes per account that it
+ * touched (`number` of them); of `account` a balance entry and msgpack; of `transaction` msgpack;
+ * of `batch` 16 bytes per item, as the binary batch answer has them (api/binary-batch.ts).
+ */
+export const ReplyKind = {
+  accepted: 1,
+  refused: 2,
+  account: 3,
+  transaction: 4,
+  batch: 5,
+} as const
+
+/** The id had already taken effect with the same body; nothing was done now. */
+export const replayedFlag = 1
+
+const replyHeaderWords = 8
+const balanceWords = 18
+export const batchItemBytes = 16
+
+/** The state of one account's counters after a record, as the API shows it. */
+export interface BalanceView {
+  account: string
+  currency: string
+  scale: number
+  accountClass: AccountClass
+  status: AccountStatus
+  version: number
+  counters: Counters
+}
+
+export type Reply = { request: number; stream: number; seq: number } & (
+  | { kind: 'accepted'; replayed: boolean; record: Uint32Array; state: number; balances: BalanceView[] }
+  | { kind: 'refused'; refusal: number; index: number }
+  | { kind: 'account'; replayed: boolean; balance: BalanceView; body: AccountReplyBody }
+  | { kind: 'transaction'; state: number; body: TransactionReplyBody }
+  | { kind: 'batch'; atomicRefusal: number; index: number; items: Buffer }
+)
+
+export interface AccountReplyBody extends AccountDetails {
+  /** Minor units; null: unlimited. */
+  overdraftLimit: bigint | null
+  minimumBalance: bigint
+  /** Milliseconds since 1970. */
+  createdAt: number
+}
+
+export interface TransactionReplyBody {
+  /** Seq of the record that holds the transaction. */
+  recordSeq: number
+  /** The same id had taken effect before. */
+  replayed: boolean
+  /** Of a pending hold: what it still reserves per posting, in minor units. */
+  remaining?: bigint[]
+}
+
+export class ReplyWriter {
+  readonly #book: Book
+  readonly #stream: number
+
+  constructor(book: Book, stream: number) {
+    this.#book = book
+    this.#stream = stream
+  }
+
+  refused(frame: FrameWriter, request: number, refusal: number, index: number): void {
+    const head = ReplyKind.refused | (refusal << 16)
+    this.#begin(frame, head, { bytes: 0, request, index, seq: 0, number: 0 })
+  }
+
+  /** The record at `recordAt` took effect at `seq`; `rows` are the accounts it touched. */
+  accepted(
+    frame: FrameWriter,
+    reply: { request: number; seq: number; state: number },
+    record: { words: Uint32Array; at: number },
+    rows: readonly number[],
+  ): void {
+    const recordWords = paddedLength(record.words[record.at + Word.length]) >> 2
+    const bytes = (recordWords + rows.length * balanceWords) * 4
+    const at = this.#begin(frame, ReplyKind.accepted | (reply.state << 8), {
+      bytes,
+      request: reply.request,
+      index: 0,
+      seq: reply.seq,
+      number: rows.length,
+    })
+    frame.words.set(record.words.subarray(record.at, record.at + recordWords), at)
+    let word = at + recordWords
+    for (const row of rows) {
+      this.#writeBalance(frame.words, word, row)
+      word += balanceWords
+    }
+  }
+
+  account(frame: FrameWriter, request: number, row: number, replayed: boolean): void {
+    const { accounts } = this.#book
+    const overdraft = accounts.overdraftLimit.get(row)
+    const details: AccountReplyBody = {
+      ...accounts.details.get(row),
+      overdraftLimit: overdraft === unlimited ? null : overdraft,
+      minimumBalance: accounts.minimumBalance.get(row),
+      createdAt: accounts.createdAt.get(row),
+    }
+    const body = packr.pack(details)
+    const at = this.#begin(frame, ReplyKind.account | ((replayed ? replayedFlag : 0) << 8), {
+      bytes: balanceWords * 4 + body.length,
+      request,
+      index: 0,
+      seq: accounts.touchedSeq.get(row),
+      number: body.length,
+    })
+    this.#writeBalance(frame.words, at, row)
+    frame.writeBytes(at + balanceWords, body)
+  }
+
+  transaction(frame: FrameWriter, request: number, row: number, replayed: boolean): void {
+    const { transactions, holds } = this.#book
+    const hold = holds.get(row)
+    const details: TransactionReplyBody = {
+      recordSeq: transactions.seq.get(row),
+      replayed,
+      ...(hold && { remaining: hold.postings.map((posting: HoldPosting) => posting.remaining) }),
+    }
+    const body = packr.pack(details)
+    const state = transactions.state.get(row)
+    const at = this.#begin(frame, ReplyKind.transaction | (state << 8), {
+      bytes: body.length,
+      request,
+      index: 0,
+      seq: transactions.touchedSeq.get(row),
+      number: body.length,
+    })
+    frame.writeBytes(at, body)
+  }
+
+  /** Makes room for a batch's items and returns the word at which they start. */
+  batch(
+    frame: FrameWriter,
+    request: number,
+    result: { count: number; refusal: number; index: number; seq: number },
+  ): number {
+    return this.#begin(frame, ReplyKind.batch | (result.refusal << 16), {
+      bytes: result.count * batchItemBytes,
+      request,
+      index: result.index,
+      seq: result.seq,
+      number: result.count,
+    })
+  }
+
+  #begin(
+    frame: FrameWriter,
+    head: number,
+    reply: { bytes: number; request: number; index: number; seq: number; number: number },
+  ): number {
+    const length = replyHeaderWords * 4 + reply.bytes
+    const at = frame.begin(length)
+    const { words } = frame
+    words[at] = head
+    words[at + 1] = length
+    words[at + 2] = reply.request
+    words[at + 3] = reply.index
+    writeInteger(words, at + 4, reply.seq)
+    words[at + 6] = this.#stream
+    words[at + 7] = reply.number
+    return at + replyHeaderWords
+  }
+
+  #writeBalance(words: Uint32Array, at: number, row: number): void {
+    const { accounts } = this.#book
+    const currency = accounts.currencyOf(row)
+    accounts.keys.copyKey(row, words, at)
+    writeBigint(words, at + 4, accounts.debitsPosted.get(row))
+    writeBigint(words, at + 6, accounts.creditsPosted.get(row))
+    writeBigint(words, at + 8, accounts.debitsPending.get(row))
+    writeBigint(words, at + 10, accounts.creditsPending.get(row))
+    writeInteger(words, at + 12, accounts.version.get(row))
+    words[at + 14] = currency.words[0]
+    words[at + 15] = currency.words[1]
+    words[at + 16] =
+      currency.scale | (accounts.accountClass.get(row) << 8) | (accounts.status.get(row) << 16)
+    words[at + 17] = 0
+  }
+}
+
+/** Reads the reply at word `at`; returns it and where the next one starts. */
+export function readReply(words: Uint32Array, at: number): { reply: Reply; next: number } {
+  const head = words[at]
+  const flags = (head >>> 8) & 0xff
+  const common = {
+    request: words[at + 2],
+    seq: readInteger(words, at + 4),
+    stream: words[at + 6],
+  }
+  const number = words[at + 7]
+  const body = at + replyHeaderWords
+  const next = at + (paddedLength(words[at + 1]) >> 2)
+  switch (head & 0xff) {
+    case ReplyKind.accepted: {
+      const recordWords = paddedLength(words[body + Word.length]) >> 2
+      const balances: BalanceView[] = []
+      for (let index = 0; index < number; index++) {
+        balances.push(readBalance(words, body + recordWords + index * balanceWords))
+      }
+      const record = words.subarray(body, body + recordWords)
+      return {
+        reply: { ...common, kind: 'accepted', replayed: false, state: flags, record, balances },
+        next,
+      }
+    }
+    case ReplyKind.refused:
+      return {
+        reply: { ...common, kind: 'refused', refusal: head >>> 16, index: words[at + 3] },
+        next,
+      }
+    case ReplyKind.account:
+      return {
+        reply: {
+          ...common,
+          kind: 'account',
+          replayed: (flags & replayedFlag) !== 0,
+          balance: readBalance(words, body),
+          body: packr.unpack(bytesAt(words, body + balanceWords, number)) as AccountReplyBody,
+        },
+        next,
+      }
+    case ReplyKind.transaction:
+      return {
+        reply: {
+          ...common,
+          kind: 'transaction',
+          state: flags,
+          body: packr.unpack(bytesAt(words, body, number)) as TransactionReplyBody,
+        },
+        next,
+      }
+    case ReplyKind.batch:
+      return {
+        reply: {
+          ...common,
+          kind: 'batch',
+          atomicRefusal: head >>> 16,
+          index: words[at + 3],
+          items: bytesAt(words, body, number * batchItemBytes),
+        },
+        next,
+      }
+    default:
+      throw new RangeError(`a shard sent a reply of the unknown kind ${head & 0xff}`)
+  }
+}
+
+function bytesAt(words: Uint32Array, word: number, length: number): Buffer {
+  return Buffer.from(words.buffer as ArrayBuffer, words.byteOffset + word * 4, length)
+}
+
+function readBalance(words: Uint32Array, at: number): BalanceView {
+  const kinds = words[at + 16]
+  return {
+    account: formatKey({ w0: words[at], w1: words[at + 1], w2: words[at + 2], w3: words[at + 3] }),
+    counters: {
+      debitsPosted: readBigint(words, at + 4),
+      creditsPosted: readBigint(words, at + 6),
+      debitsPending: readBigint(words, at + 8),
+      creditsPending: readBigint(words, at + 10),
+    },
+    version: readInteger(words, at + 12),
+    currency: readCurrency(words, at + 14),
+    scale: kinds & 0xff,
+    accountClass: accountClasses[(kinds >>> 8) & 0xff],
+    status: accountStatuses[(kinds >>> 16) & 0xff],
+  }
+}
+
+/** The counters of a balance as decimal strings, with balance and available balance. */
+export function formatBalance(view: BalanceView): {
+  debitsPosted: string
+  creditsPosted: string
+  debitsPending: string
+  creditsPending: string
+  balance: string
+  available: string
+} {
+  const { counters, scale } = view
+  const debitNormal = isDebitNormal(accountClasses.indexOf(view.accountClass))
+  return {
+    debitsPosted: formatMinor(counters.debitsPosted, scale),
+    creditsPosted: formatMinor(counters.creditsPosted, scale),
+    debitsPending: formatMinor(counters.debitsPending, scale),
+    creditsPending: formatMinor(counters.creditsPending, scale),
+    balance: formatMinor(balanceOf(counters, debitNormal), scale),
+    available: formatMinor(availableOf(counters, debitNormal), scale),
+  }
+}

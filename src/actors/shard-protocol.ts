@@ -1,0 +1,26 @@
+import type { RecoveryProgress, ShardOptions } from './shard.js'
+
+/** What a shard's worker is started with; plain data. */
+export interface ShardWorkerData {
+  options: ShardOptions
+  connectionString: string
+  digestKey: Uint8Array | undefined
+}
+
+/** From the main thread to a shard's worker; an ArrayBuffer is a frame of commands. */
+export type ToShard =
+  | ArrayBuffer
+  | { type: 'warmUp' }
+  | { type: 'serve' }
+  | { type: 'metrics'; id: number }
+  | { type: 'stop' }
+
+/** From a shard's worker to the main thread; an ArrayBuffer is a frame of answers. */
+export type FromShard =
+  | ArrayBuffer
+  | { type: 'warm' }
+  | { type: 'serving' }
+  | { type: 'progress'; progress: RecoveryProgress }
+  | { type: 'metrics'; id: number; metrics: object }
+  | { type: 'fault'; code: string; message: string }
+  | { type: 'stopped' }

@@ -1,0 +1,132 @@
+import { Worker } from 'node:worker_threads'
+import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
+import type { RecoveryProgress } from './shard.js'
+
+export interface ShardThreadListener {
+  onFrame(frame: ArrayBuffer): void
+  onProgress(progress: RecoveryProgress): void
+  /** The shard has stopped for good and cannot be trusted any more. */
+  onFault(fault: ShardFault): void
+}
+
+/** A shard that cannot go on; `code` says why (journal/session.ts, actors/apply.ts). */
+export class ShardFault extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+/** A shard's worker thread, seen from the main thread. */
+export class ShardThread {
+  readonly stream: number
+  readonly #worker: Worker
+  readonly #listener: ShardThreadListener
+  /** Resolved by the message of that type. */
+  readonly #awaited = new Map<string, { resolve(): void; reject(fault: Error): void }>()
+  readonly #metrics = new Map<number, (metrics: object) => void>()
+  #nextMetrics = 1
+  #stopped = false
+
+  constructor(data: ShardWorkerData, listener: ShardThreadListener) {
+    this.stream = data.options.stream
+    this.#listener = listener
+    this.#worker = new Worker(new URL('./shard-worker.js', import.meta.url), {
+      workerData: data,
+      name: `shard ${data.options.stream}`,
+    })
+    this.#worker.on('message', (message: FromShard) => this.#receive(message))
+    this.#worker.on('error', (error: Error) => {
+      this.#fail(new ShardFault('internal_error', `a shard failed: ${error.message}`, error))
+    })
+    this.#worker.on('exit', () => {
+      if (!this.#stopped) this.#fail(new ShardFault('internal_error', 'a shard has ended'))
+    })
+  }
+
+  /** Sends a frame of commands; the buffer changes hands. */
+  send(frame: ArrayBuffer): void {
+    this.#worker.postMessage(frame, [frame])
+  }
+
+  /** Replays the journal as far as it is written now. */
+  warmUp(): Promise<void> {
+    return this.#request({ type: 'warmUp' }, 'warm')
+  }
+
+  /** Becomes the stream's writer, reads the rest, and serves. */
+  serve(): Promise<void> {
+    return this.#request({ type: 'serve' }, 'serving')
+  }
+
+  /** Finishes what has been accepted and ends the thread. */
+  async stop(): Promise<void> {
+    await this.#request({ type: 'stop' }, 'stopped')
+  }
+
+  /** Ends the thread at once. */
+  async terminate(): Promise<void> {
+    this.#stopped = true
+    await this.#worker.terminate()
+  }
+
+  /** The shard's metrics as plain data; an empty list if it does not answer within a second. */
+  metrics(): Promise<object> {
+    const id = this.#nextMetrics
+    this.#nextMetrics += 1
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#takeMetrics(id, []), 1000)
+      this.#metrics.set(id, (metrics) => {
+        clearTimeout(timer)
+        resolve(metrics)
+      })
+      this.#tell({ type: 'metrics', id })
+    })
+  }
+
+  #tell(message: ToShard): void {
+    this.#worker.postMessage(message)
+  }
+
+  #request(message: ToShard, answer: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#awaited.set(answer, { resolve, reject })
+      this.#tell(message)
+    })
+  }
+
+  #receive(message: FromShard): void {
+    if (message instanceof ArrayBuffer) {
+      this.#listener.onFrame(message)
+      return
+    }
+    switch (message.type) {
+      case 'progress':
+        this.#listener.onProgress(message.progress)
+        break
+      case 'metrics':
+        this.#takeMetrics(message.id, message.metrics)
+        break
+      case 'fault':
+        this.#fail(new ShardFault(message.code, message.message))
+        break
+      default:
+        if (message.type === 'stopped') this.#stopped = true
+        this.#awaited.get(message.type)?.resolve()
+        this.#awaited.delete(message.type)
+    }
+  }
+
+  #takeMetrics(id: number, metrics: object): void {
+    this.#metrics.get(id)?.(metrics)
+    this.#metrics.delete(id)
+  }
+
+  #fail(fault: ShardFault): void {
+    for (const { reject } of this.#awaited.values()) reject(fault)
+    this.#awaited.clear()
+    this.#listener.onFault(fault)
+  }
+}

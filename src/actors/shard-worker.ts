@@ -1,0 +1,54 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { systemClock } from '../clock.js'
+import { digestChain } from '../journal/digest.js'
+import { postgresStore } from '../journal/postgres-session.js'
+import { shardMetrics } from '../metrics.js'
+import { Shard } from './shard.js'
+import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
+
+/** Entry of a shard's thread: wires a {@link Shard} to its port. */
+if (parentPort === null) throw new Error('this file runs as a worker thread')
+const port = parentPort
+const { options, connectionString, digestKey } = workerData as ShardWorkerData
+
+const tell = (message: FromShard) => port.postMessage(message)
+const fail = (fault: Error & { code?: string }) =>
+  tell({ type: 'fault', code: fault.code ?? 'internal_error', message: fault.message })
+
+const metrics = shardMetrics(options.stream)
+const shard = new Shard(options, {
+  clock: systemClock,
+  store: postgresStore(connectionString, options.commitTimeoutMs),
+  random: Math.random,
+  chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),
+  send: (frame) => port.postMessage(frame, [frame]),
+  onStopped: fail,
+  onProgress: (progress) => tell({ type: 'progress', progress }),
+  observer: metrics.observer,
+})
+
+port.on('message', (message: ToShard) => {
+  if (message instanceof ArrayBuffer) shard.receive(message)
+  else void control(message).catch(fail)
+})
+
+async function control(message: Exclude<ToShard, ArrayBuffer>): Promise<void> {
+  switch (message.type) {
+    case 'warmUp':
+      await shard.warmUp()
+      return tell({ type: 'warm' })
+    case 'serve':
+      await shard.serve()
+      return tell({ type: 'serving' })
+    case 'metrics':
+      return tell({
+        type: 'metrics',
+        id: message.id,
+        metrics: await metrics.collect(shard.gauges),
+      })
+    case 'stop':
+      await shard.stop()
+      tell({ type: 'stopped' })
+      return port.close()
+  }
+}

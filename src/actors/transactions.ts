@@ -1,0 +1,72 @@
+import type { Key } from '../key.js'
+import { Column, KeyTable } from './key-table.js'
+
+/** What has become of a remembered transaction. The numbers are part of the digest. */
+export const TransactionState = {
+  posted: 1,
+  pending: 2,
+  holdPosted: 3,
+  holdVoided: 4,
+  holdExpired: 5,
+  /** A post, a void or a reversal: it follows another transaction. */
+  holdPost: 6,
+  holdVoid: 7,
+  reversal: 8,
+  reversed: 9,
+} as const
+export type TransactionState = (typeof TransactionState)[keyof typeof TransactionState]
+
+/**
+ * Every transaction id that took effect, with what a second use needs: 47 bytes each. The
+ * transaction itself is in the journal, at `seq`.
+ */
+export class TransactionTable {
+  readonly keys: KeyTable
+  /** Seq of the record that made the transaction. */
+  readonly seq = new Column((length) => new Float64Array(length))
+  /** Seq of the last record that changed its state. */
+  readonly touchedSeq = new Column((length) => new Float64Array(length))
+  readonly state = new Column((length) => new Uint8Array(length))
+  readonly fingerprintLow = new Column((length) => new Uint32Array(length))
+  readonly fingerprintHigh = new Column((length) => new Uint32Array(length))
+
+  constructor(seed: [number, number]) {
+    this.keys = new KeyTable(seed, () => {
+      this.seq.addPage()
+      this.touchedSeq.addPage()
+      this.state.addPage()
+      this.fingerprintLow.addPage()
+      this.fingerprintHigh.addPage()
+    })
+  }
+
+  get count(): number {
+    return this.keys.count
+  }
+
+  find(tenant: number, key: Key): number {
+    return this.keys.findKey(tenant, key)
+  }
+
+  /** Remembers a transaction whose id the caller has looked up and not found. */
+  add(
+    tenant: number,
+    key: Key,
+    state: TransactionState,
+    fingerprint: { low: number; high: number },
+    seq: number,
+  ): number {
+    const row = this.keys.insert(tenant, key.w0, key.w1, key.w2, key.w3)
+    this.seq.set(row, seq)
+    this.touchedSeq.set(row, seq)
+    this.state.set(row, state)
+    this.fingerprintLow.set(row, fingerprint.low)
+    this.fingerprintHigh.set(row, fingerprint.high)
+    return row
+  }
+
+  changeState(row: number, state: TransactionState, seq: number): void {
+    this.state.set(row, state)
+    this.touchedSeq.set(row, seq)
+  }
+}

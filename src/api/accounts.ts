@@ -1,0 +1,200 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { CommandKind, writeAccountCommand, writeRead } from '../actors/command.js'
+import type { AccountChange } from '../actors/account-decision.js'
+import { accountClasses, isDebitNormal } from '../actors/accounts.js'
+import { type Reply, formatBalance } from '../actors/reply.js'
+import { readUnanswered, type Router } from '../actors/router.js'
+import type { AccountCreatedBody } from '../journal/record.js'
+import { isUuid, newKey, slotOf } from '../key.js'
+import { formatMinor, toMinor } from '../money.js'
+import { type ApiParts, contextOf, servingPartsOf } from './context.js'
+import { ApiError, invalidField, replyOf } from './errors.js'
+import { formatPosition, minSeqOf } from './position.js'
+import { AccountChanges, accountResponses, KeyText, NewAccount, PositionText } from './schemas.js'
+import { Status } from './statuses.js'
+import { decimalField, keyField, metadataField, requestedId } from './transaction-input.js'
+
+const Params = Type.Object({ id: KeyText })
+type AccountAnswer = Type.Static<(typeof accountResponses)[200]>
+
+/** `/v1/accounts`: create, read, change. */
+export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
+  app,
+  { parts },
+) => {
+  app.post(
+    '/v1/accounts',
+    { schema: { summary: 'Create an account', body: NewAccount, response: accountResponses } },
+    async (request, reply) => {
+      const { router } = servingPartsOf(parts)
+      const context = contextOf(request)
+      const idText = requestedId(request.body.id, request.headers['idempotency-key'])
+      const id = idText === undefined ? newKey() : keyField(context.tenant, idText, 'id')
+      const body = createdBody(parts, request.body, idText)
+      const outcome = await router.submit(router.shardOf(slotOf(id)), 1, (frame, number) => {
+        writeAccountCommand(frame, context, number, { kind: CommandKind.createAccount, id, body })
+      })
+      const answer = accountReply(replyOf(outcome, idText))
+      if (answer.replayed) void reply.header('idempotent-replayed', 'true')
+      void reply.code(answer.replayed ? Status.ok : Status.created)
+      return accountAnswer(answer)
+    },
+  )
+
+  app.get(
+    '/v1/accounts/:id',
+    {
+      schema: {
+        summary: 'Read an account',
+        params: Params,
+        querystring: Type.Object(
+          { minPosition: Type.Optional(PositionText) },
+          { additionalProperties: false },
+        ),
+        response: accountResponses,
+      },
+    },
+    async (request) => {
+      const { router } = servingPartsOf(parts)
+      const context = contextOf(request)
+      const id = keyField(context.tenant, request.params.id, 'id')
+      const shard = router.shardOf(slotOf(id))
+      const minSeq = minSeqOf(request.query.minPosition, router.streamOf(shard))
+      const outcome = await router.submit(shard, 1, (frame, number) => {
+        writeRead(frame, context, number, { kind: CommandKind.readAccount, id, minSeq })
+      })
+      const answered = outcome.kind === 'unanswered' ? readUnanswered : outcome
+      return accountAnswer(accountReply(replyOf(answered)))
+    },
+  )
+
+  app.patch(
+    '/v1/accounts/:id',
+    {
+      schema: {
+        summary: 'Change limits, metadata or status',
+        description:
+          'Sets the fields that are given. Sending the same change again changes nothing more; ' +
+          'with `version` it is refused once somebody else has changed the account.',
+        params: Params,
+        body: AccountChanges,
+        response: accountResponses,
+      },
+    },
+    async (request) => {
+      const { router } = servingPartsOf(parts)
+      const context = contextOf(request)
+      const id = keyField(context.tenant, request.params.id, 'id')
+      const body = changeOf(request.body)
+      const outcome = await submitChange(router, context, id, body)
+      return accountAnswer(accountReply(replyOf(outcome, request.params.id)))
+    },
+  )
+}
+
+function submitChange(
+  router: Router,
+  context: ReturnType<typeof contextOf>,
+  id: ReturnType<typeof keyField>,
+  body: AccountChange,
+) {
+  return router.submit(router.shardOf(slotOf(id)), 1, (frame, number) => {
+    writeAccountCommand(frame, context, number, { kind: CommandKind.changeAccount, id, body })
+  })
+}
+
+function createdBody(
+  parts: ApiParts,
+  body: Type.Static<typeof NewAccount>,
+  idText: string | undefined,
+): AccountCreatedBody {
+  const scale = parts.currencies.scaleOf(body.currency)
+  if (scale === undefined) throw invalidField('currency', 'is not a known currency')
+  const created: AccountCreatedBody = {
+    currency: body.currency,
+    scale,
+    class: body.class,
+    overdraftLimit: overdraftOf(body, scale),
+    minimumBalance: minorField(body.minimumBalance ?? '0', scale, 'minimumBalance'),
+  }
+  if (idText !== undefined && !isUuid(idText)) created.name = idText
+  if (body.type !== undefined) created.type = body.type
+  if (body.owner !== undefined) created.owner = body.owner
+  if (body.number !== undefined) created.number = body.number
+  if (body.metadata !== undefined) created.metadata = metadataField(body.metadata, '')
+  return created
+}
+
+/** Accounts that everybody posts to have no limit unless they are given one. */
+function overdraftOf(body: Type.Static<typeof NewAccount>, scale: number): bigint | null {
+  const limited = body.class === 'asset' || body.class === 'liability'
+  const text = body.overdraftLimit ?? (limited ? '0' : 'unlimited')
+  return text === 'unlimited' ? null : minorField(text, scale, 'overdraftLimit')
+}
+
+function minorField(text: string, scale: number, field: string): bigint {
+  const minor = toMinor(decimalField(text, field), scale)
+  if (minor === undefined) {
+    throw new ApiError('too_many_decimals', `${field} has more than ${scale} decimals`, { field })
+  }
+  if (minor > limitMax) throw invalidField(field, 'is beyond 64 bits')
+  return minor
+}
+
+/** A limit and a minimum balance can be added up without leaving 64 bits. */
+const limitMax = 2n ** 62n
+
+function changeOf(body: Type.Static<typeof AccountChanges>): AccountChange {
+  const change: AccountChange = {}
+  if (body.status !== undefined) change.status = body.status
+  if (body.overdraftLimit !== undefined) {
+    change.overdraftLimit =
+      body.overdraftLimit === 'unlimited' ? null : pairOf(body.overdraftLimit, 'overdraftLimit')
+  }
+  if (body.minimumBalance !== undefined) {
+    change.minimumBalance = pairOf(body.minimumBalance, 'minimumBalance')
+  }
+  if (body.metadata !== undefined) change.metadata = metadataField(body.metadata, '')
+  if (body.version !== undefined) change.version = body.version
+  return change
+}
+
+function pairOf(text: string, field: string): [bigint, number] {
+  const { mantissa, decimals } = decimalField(text, field)
+  if (mantissa > limitMax) throw invalidField(field, 'is beyond 64 bits')
+  return [mantissa, decimals]
+}
+
+function accountReply(reply: Reply): Extract<Reply, { kind: 'account' }> {
+  if (reply.kind !== 'account') throw new Error(`a shard answered ${reply.kind} for an account`)
+  return reply
+}
+
+function accountAnswer(reply: Extract<Reply, { kind: 'account' }>): AccountAnswer {
+  const { balance, body } = reply
+  const { scale } = balance
+  return {
+    data: {
+      id: balance.account,
+      name: body.name,
+      currency: balance.currency,
+      class: balance.accountClass,
+      normalSide: isDebitNormal(accountClasses.indexOf(balance.accountClass))
+        ? 'debit'
+        : 'credit',
+      type: body.type,
+      owner: body.owner,
+      number: body.number,
+      status: balance.status,
+      overdraftLimit:
+        body.overdraftLimit === null ? 'unlimited' : formatMinor(body.overdraftLimit, scale),
+      minimumBalance: formatMinor(body.minimumBalance, scale),
+      balances: formatBalance(balance),
+      version: balance.version,
+      createdAt: new Date(body.createdAt).toISOString(),
+      metadata: body.metadata,
+    },
+    meta: { position: formatPosition(reply.stream, reply.seq) },
+  }
+}

@@ -1,0 +1,198 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply } from 'fastify'
+import { Packr } from 'msgpackr'
+import { Type } from 'typebox'
+import {
+  type RequestContext,
+  type TransactionInput,
+  writeBatchHead,
+  writeTransaction,
+} from '../actors/command.js'
+import { refusalOf } from '../actors/refusals.js'
+import { batchItemBytes, type Reply } from '../actors/reply.js'
+import { formatKey, type Key, keyOfBatchItem, slotOf } from '../key.js'
+import { binaryAnswer, binaryAnswerType, type BatchInput } from './binary-batch.js'
+import { acceptBatches, msgpackType, ndjsonType, ParsedBinaryBatch } from './bodies.js'
+import { type ApiParts, contextOf, servingPartsOf } from './context.js'
+import { ApiError, refusalError, replyOf } from './errors.js'
+import { formatPosition } from './position.js'
+import { batchResponses, NewBatch } from './schemas.js'
+import { errorKinds } from './statuses.js'
+import { keyField, requestedId, serverMadeKey, transactionInput } from './transaction-input.js'
+
+/** Bytes of a batch's body. */
+const batchBytesMax = 48 * 1024 * 1024
+
+const flag = Type.Optional(Type.Enum(['true', 'false'] as const))
+const Options = Type.Object({ atomic: flag, ordered: flag }, { additionalProperties: false })
+
+/** `/v1/transactions/batch`: many transactions in one request, with a result for each. */
+export const batchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
+  app,
+  { parts },
+) => {
+  acceptBatches(app)
+  app.post(
+    '/v1/transactions/batch',
+    {
+      bodyLimit: batchBytesMax,
+      schema: {
+        summary: 'Post up to 8,190 transactions',
+        description:
+          'JSON, NDJSON (one transaction a line; options in the query), msgpack (as JSON), or the ' +
+          'binary form of docs/binary-batch.md. The answer follows Accept. Items without an id are ' +
+          'named by the header Idempotency-Key and their index.',
+        querystring: Options,
+        body: NewBatch,
+        response: batchResponses,
+      },
+      validatorCompiler: ({ schema, httpPart }) => {
+        const validate = app.validatorCompiler?.({ schema, httpPart } as never) as (
+          value: unknown,
+        ) => boolean
+        // A binary batch has been checked while it was read.
+        return httpPart === 'body'
+          ? (value: unknown) => value instanceof ParsedBinaryBatch || validateWith(validate, value)
+          : (value: unknown) => validateWith(validate, value)
+      },
+    },
+    async (request, reply) => {
+      const { router } = servingPartsOf(parts)
+      const context = contextOf(request)
+      const batchKey = requestedId(undefined, request.headers['idempotency-key'])
+      const body = request.body as unknown
+      const batch =
+        body instanceof ParsedBinaryBatch
+          ? body.batch
+          : batchInput(context, body as Type.Static<typeof NewBatch>, batchKey)
+      const atomic = batch.atomic || request.query.atomic === 'true'
+      const ids = batch.transactions.map((transaction) => transaction.id)
+      assertDistinct(ids)
+      const shard = router.shardOf(slotOf(ids[0]))
+      const outcome = await router.submit(shard, ids.length + 1, (frame, number) => {
+        writeBatchHead(frame, context, number, { count: ids.length, atomic })
+        for (const transaction of batch.transactions) {
+          writeTransaction(frame, context, number, transaction)
+        }
+      })
+      const answer = batchReply(replyOf(outcome, batchKey))
+      await sendAnswer(reply as FastifyReply, request.headers.accept, answer, ids)
+    },
+  )
+}
+
+type Validator = ((value: unknown) => boolean) & { errors?: unknown[] | null }
+
+function validateWith(validate: Validator, value: unknown): true | { error: Error } {
+  if (validate(value)) return true
+  const error = new Error('the body is invalid') as Error & { validation?: unknown }
+  error.validation = validate.errors
+  return { error }
+}
+
+function batchInput(
+  context: RequestContext,
+  body: Type.Static<typeof NewBatch>,
+  batchKey: string | undefined,
+): BatchInput {
+  const key = batchKey === undefined ? undefined : keyField(context.tenant, batchKey, 'Idempotency-Key')
+  const transactions: TransactionInput[] = body.transactions.map((transaction, index) =>
+    transactionInput(
+      context.tenant,
+      transaction,
+      key === undefined ? serverMadeKey : () => keyOfBatchItem(context.tenant, key, index),
+      `transactions/${index}/`,
+    ),
+  )
+  return { transactions, atomic: body.atomic === true }
+}
+
+/** Two items of one id cannot both be meant. */
+function assertDistinct(ids: readonly Key[]): void {
+  const seen = new Map<number, number[]>()
+  for (const [index, id] of ids.entries()) {
+    const hash = id.w0 ^ Math.imul(id.w1, 0x9e3779b1) ^ Math.imul(id.w2, 0x85ebca77) ^ id.w3
+    const candidates = seen.get(hash)
+    if (candidates === undefined) {
+      seen.set(hash, [index])
+      continue
+    }
+    const twin = candidates.find((other) => sameId(ids[other], id))
+    if (twin !== undefined) {
+      throw new ApiError('duplicate_id', `transactions/${index}/id is that of transactions/${twin}`, {
+        field: `transactions/${index}/id`,
+        index,
+        first: twin,
+      })
+    }
+    candidates.push(index)
+  }
+}
+
+function sameId(a: Key, b: Key): boolean {
+  return a.w0 === b.w0 && a.w1 === b.w1 && a.w2 === b.w2 && a.w3 === b.w3
+}
+
+type BatchReply = Extract<Reply, { kind: 'batch' }>
+
+function batchReply(reply: Reply): BatchReply {
+  if (reply.kind !== 'batch') throw new Error(`a shard answered ${reply.kind} for a batch`)
+  if (reply.atomicRefusal !== 0) {
+    throw refusalError(reply.atomicRefusal, reply.index, { index: reply.index, posting: undefined })
+  }
+  return reply
+}
+
+const packr = new Packr({ useRecords: false })
+
+async function sendAnswer(
+  reply: FastifyReply,
+  accept: string | undefined,
+  answer: BatchReply,
+  ids: readonly Key[],
+): Promise<void> {
+  if (accept?.includes(binaryAnswerType) === true) {
+    await reply.type(binaryAnswerType).send(binaryAnswer(answer.items))
+    return
+  }
+  const results = resultsOf(answer.items, ids)
+  if (accept?.includes(ndjsonType) === true) {
+    const lines = results.map((result) => JSON.stringify(result)).join('\n')
+    await reply.type(ndjsonType).send(`${lines}\n`)
+    return
+  }
+  const counts = { accepted: 0, replayed: 0, refused: 0 }
+  for (const { outcome } of results) counts[outcome] += 1
+  const body = {
+    data: { results, counts },
+    meta: { position: formatPosition(answer.stream, answer.seq) },
+  }
+  if (accept?.includes(msgpackType) === true) {
+    await reply.type(msgpackType).send(packr.pack(body))
+  } else {
+    await reply.send(body)
+  }
+}
+
+const outcomes = ['accepted', 'replayed', 'refused'] as const
+
+interface BatchItemResult {
+  id: string
+  outcome: (typeof outcomes)[number]
+  position?: string
+  error?: { code: string; message: string; transient: boolean }
+}
+
+function resultsOf(items: Buffer, ids: readonly Key[]): BatchItemResult[] {
+  return ids.map((key, index) => {
+    const at = index * batchItemBytes
+    const outcome = outcomes[items[at]]
+    const id = formatKey(key)
+    if (outcome === 'refused') {
+      const { code, message } = refusalOf(items.readUInt16LE(at + 2))
+      return { id, outcome, error: { code, message, transient: errorKinds[code].transient } }
+    }
+    const seq = items.readUInt32LE(at + 12) * 2 ** 32 + items.readUInt32LE(at + 8)
+    return { id, outcome, position: formatPosition(items.readUInt32LE(at + 4), seq) }
+  })
+}

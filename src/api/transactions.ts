@@ -1,0 +1,240 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import {
+  CommandKind,
+  type FollowUpInput,
+  type RequestContext,
+  writeFollowUp,
+  writeRead,
+  writeTransaction,
+} from '../actors/command.js'
+import type { Reply } from '../actors/reply.js'
+import { type Outcome, readUnanswered } from '../actors/router.js'
+import { currencyWords, plainPostingBody, RecordKind, readBody, type TransactionBody } from '../journal/record.js'
+import { isUuid, type Key, keyFromBytes, keyOfFollowUp, newKey, slotOf } from '../key.js'
+import { normalise } from '../money.js'
+import { type ApiParts, contextOf, type ServingParts, servingPartsOf } from './context.js'
+import { ApiError, invalidField, replyOf } from './errors.js'
+import { formatPosition, minSeqOf } from './position.js'
+import { FollowUp, HoldPost, KeyText, NewTransaction, PositionText, transactionResponses } from './schemas.js'
+import { Status } from './statuses.js'
+import {
+  attributesOf,
+  dayField,
+  decimalField,
+  keyField,
+  requestedId,
+  serverMadeKey,
+  transactionInput,
+} from './transaction-input.js'
+import { type TransactionView, transactionView } from './transaction-view.js'
+
+const Params = Type.Object({ id: KeyText })
+
+/** `/v1/transactions`: post, read, and what follows a transaction: post, void, reverse. */
+export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
+  app,
+  { parts },
+) => {
+  app.post(
+    '/v1/transactions',
+    {
+      schema: {
+        summary: 'Post a transaction, or place a hold',
+        body: NewTransaction,
+        response: transactionResponses,
+      },
+    },
+    async (request, reply) => {
+      const serving = servingPartsOf(parts)
+      const context = contextOf(request)
+      const id = requestedId(request.body.id, request.headers['idempotency-key'])
+      const body = id === request.body.id ? request.body : { ...request.body, id }
+      const input = transactionInput(context.tenant, body, serverMadeKey, '')
+      const { router } = serving
+      const outcome = await router.submit(router.shardOf(slotOf(input.id)), 1, (frame, number) => {
+        writeTransaction(frame, context, number, input)
+      })
+      const answer = await transactionAnswer(serving, outcome, id)
+      if (answer.replayed) void reply.header('idempotent-replayed', 'true')
+      void reply.code(answer.replayed ? Status.ok : Status.created)
+      return answer.body
+    },
+  )
+
+  app.get(
+    '/v1/transactions/:id',
+    {
+      schema: {
+        summary: 'Read a transaction',
+        params: Params,
+        querystring: Type.Object(
+          { minPosition: Type.Optional(PositionText) },
+          { additionalProperties: false },
+        ),
+        response: transactionResponses,
+      },
+    },
+    async (request) => {
+      const serving = servingPartsOf(parts)
+      const context = contextOf(request)
+      const id = keyField(context.tenant, request.params.id, 'id')
+      const stream = serving.router.streamOf(serving.router.shardOf(slotOf(id)))
+      const minSeq = minSeqOf(request.query.minPosition, stream)
+      const outcome = await readTransaction(serving, context, id, minSeq)
+      return (await transactionAnswer(serving, outcome, request.params.id)).body
+    },
+  )
+
+  for (const [name, kind, summary] of [
+    ['post', CommandKind.postHold, 'Post a hold, whole or in part'],
+    ['void', CommandKind.voidHold, 'Void a hold'],
+    ['reverse', CommandKind.reverse, 'Reverse a posted transaction, once'],
+  ] as const) {
+    app.post(
+      `/v1/transactions/:id/${name}`,
+      {
+        schema: {
+          summary,
+          params: Params,
+          body: kind === CommandKind.postHold ? HoldPost : FollowUp,
+          response: transactionResponses,
+        },
+        // These routes mean something without a body, too.
+        preValidation: async (request) => {
+          request.body ??= {}
+        },
+      },
+      async (request, reply) => {
+        const serving = servingPartsOf(parts)
+        const context = contextOf(request)
+        const body = request.body as Type.Static<typeof HoldPost>
+        const idText = requestedId(body.id, request.headers['idempotency-key'])
+        const target = keyField(context.tenant, request.params.id, 'id')
+        const input = await followUpInput(serving, context, { kind, target, idText, body })
+        const { router } = serving
+        const outcome = await router.submit(router.shardOf(slotOf(target)), 1, (frame, number) => {
+          writeFollowUp(frame, context, number, input)
+        })
+        const answer = await transactionAnswer(serving, outcome, idText)
+        if (answer.replayed) void reply.header('idempotent-replayed', 'true')
+        void reply.code(answer.replayed ? Status.ok : Status.created)
+        return answer.body
+      },
+    )
+  }
+}
+
+function readTransaction(
+  { router }: ServingParts,
+  context: RequestContext,
+  id: Key,
+  minSeq: number,
+): Promise<Outcome> {
+  const shard = router.shardOf(slotOf(id))
+  return router
+    .submit(shard, 1, (frame, number) => {
+      writeRead(frame, context, number, { kind: CommandKind.readTransaction, id, minSeq })
+    })
+    .then((outcome) => (outcome.kind === 'unanswered' ? readUnanswered : outcome))
+}
+
+async function followUpInput(
+  serving: ServingParts,
+  context: RequestContext,
+  request: {
+    kind: FollowUpInput['kind']
+    target: Key
+    idText: string | undefined
+    body: Type.Static<typeof HoldPost>
+  },
+): Promise<FollowUpInput> {
+  const { kind, target, idText, body } = request
+  const own = idText === undefined ? newKey() : keyField(context.tenant, idText, 'id')
+  const attributes = attributesOf(body, '')
+  if (idText !== undefined && !isUuid(idText)) attributes.name = idText
+  if (body.amount !== undefined && body.amounts !== undefined) {
+    throw invalidField('amounts', 'is given beside amount; use one or the other')
+  }
+  const texts = body.amounts ?? (body.amount === undefined ? [] : [body.amount])
+  const amounts = texts.map((text, index) => decimalField(text, `amounts/${index}`))
+  if (amounts.length > 0 && amounts.every((amount) => amount.mantissa === 0n)) {
+    throw invalidField('amounts', 'are all zero; void the hold instead')
+  }
+  return {
+    kind,
+    id: keyOfFollowUp(context.tenant, target, own),
+    target,
+    amounts,
+    keepRest: body.keepRest === true,
+    postings: kind === CommandKind.reverse ? await swappedPostings(serving, context, target) : [],
+    effectiveDate: dayField(body.effectiveDate, ''),
+    attributes,
+  }
+}
+
+/**
+ * The postings of a reversal. They are read from the journal, as the shard keeps only where the
+ * record is; a posted transaction's postings never change, so there is no race.
+ */
+async function swappedPostings(
+  serving: ServingParts,
+  context: RequestContext,
+  target: Key,
+): Promise<FollowUpInput['postings']> {
+  const reply = replyOf(await readTransaction(serving, context, target, 0))
+  if (reply.kind !== 'transaction') throw new Error(`a shard answered ${reply.kind} for a read`)
+  const words = await readRecord(serving, reply.stream, reply.body.recordSeq)
+  const body =
+    (words[0] & 0xff) === RecordKind.posting
+      ? plainPostingBody(words, 0)
+      : readBody<TransactionBody>(words, 0)
+  return body.postings
+    .filter(([, , amount]) => amount > 0n)
+    .map(([debit, credit, amount, currency, scale]) => ({
+      debit: keyFromBytes(credit, 0),
+      credit: keyFromBytes(debit, 0),
+      amount: normalise(amount, scale),
+      currency: currencyWords(currency),
+    }))
+}
+
+async function readRecord(
+  { journal }: ServingParts,
+  stream: number,
+  seq: number,
+): Promise<Uint32Array> {
+  try {
+    return await journal.readRecord(stream, seq)
+  } catch (error) {
+    throw new ApiError(
+      'journal_unavailable',
+      `the journal cannot be read at the moment (${(error as Error).name})`,
+    )
+  }
+}
+
+/** The view of what a shard answered; a transaction that is not new is read from the journal. */
+async function transactionAnswer(
+  serving: ServingParts,
+  outcome: Outcome,
+  id: string | undefined,
+): Promise<{ replayed: boolean; body: { data: TransactionView; meta: { position: string } } }> {
+  const reply: Reply = replyOf(outcome, id)
+  if (reply.kind === 'accepted') {
+    const data = transactionView(reply.record, reply.state, { balances: reply.balances })
+    return { replayed: false, body: { data, meta: { position: formatPosition(reply.stream, reply.seq) } } }
+  }
+  if (reply.kind !== 'transaction') {
+    throw new Error(`a shard answered ${reply.kind} for a transaction`)
+  }
+  const { recordSeq, remaining, replayed } = reply.body
+  const words = await readRecord(serving, reply.stream, recordSeq)
+  return {
+    replayed,
+    body: {
+      data: transactionView(words, reply.state, { remaining }),
+      meta: { position: formatPosition(reply.stream, recordSeq) },
+    },
+  }
+}

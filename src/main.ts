@@ -1,0 +1,77 @@
+import closeWithGrace from 'close-with-grace'
+import { pino } from 'pino'
+import { buildServer } from './api/server.js'
+import { ConfigError, readConfig } from './config.js'
+import { CurrencyList } from './currency.js'
+import { serverMetrics } from './metrics.js'
+import { DaybookNode } from './node.js'
+
+/** Exit codes: 0 stopped in order, 3 taken over by another process, 1 anything else. */
+const exitTakenOver = 3
+const exitFailed = 1
+const graceMs = 30_000
+
+await main().catch((error: Error & { code?: string }) => {
+  const message = error instanceof ConfigError ? error.message : (error.stack ?? error.message)
+  process.stderr.write(`Daybook did not start: ${message}\n`)
+  process.exit(exitFailed)
+})
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env)
+  const log = pino({ level: config.process.logLevel }, pino.destination(2))
+  const node = new DaybookNode(config, log, (fault) => {
+    log.fatal({ code: fault.code }, fault.message)
+    // Nothing may be answered any more; connections are cut, not closed.
+    process.exit(fault.code === 'fenced' ? exitTakenOver : exitFailed)
+  })
+  const app = await buildServer(
+    {
+      clock: node.clock,
+      currencies: new CurrencyList(config.book.extraCurrencies),
+      serving: () => node.serving,
+    },
+    {
+      status: () => node.status,
+      shardMetrics: () => node.shardMetrics(),
+      metrics: serverMetrics(() => node.serving?.router.inFlightCommands ?? 0),
+    },
+    {
+      logger: log,
+      logRequests: config.process.logRequests,
+      logSlowMs: config.process.logSlowMs,
+      logSample: config.process.logSample,
+      bodyTimeoutMs: config.process.bodyTimeoutMs,
+    },
+  )
+
+  closeWithGrace({ delay: graceMs, logger: log }, async ({ err }) => {
+    if (err !== undefined) log.fatal({ err }, 'stopping after an error that nobody handled')
+    await app.close()
+    await node.stop()
+  })
+
+  // The port is taken before anything else: a second start in one place fails before it takes over.
+  const address = await app.listen({ host: config.process.host, port: config.process.port })
+  await node.start()
+  process.stdout.write(`Daybook serves on ${address}\n${greeting(address)}`)
+}
+
+/** What a newcomer can paste: two accounts, and a first posting that answers 201 with balances. */
+function greeting(address: string): string {
+  const post = (path: string, body: object) =>
+    `curl -s ${address}${path} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`
+  return [
+    '',
+    'Open two accounts and post between them (a page to try the rest: ' + `${address}/docs):`,
+    '',
+    post('/v1/accounts', { id: 'cash:till-1', currency: 'EUR', class: 'asset' }),
+    post('/v1/accounts', { id: 'customer:ada', currency: 'EUR', class: 'liability' }),
+    post('/v1/transactions', { debit: 'cash:till-1', credit: 'customer:ada', amount: '125.50' }).replace(
+      'curl -s',
+      'curl -si',
+    ),
+    '',
+    '',
+  ].join('\n')
+}
