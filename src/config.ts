@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { Type, type Static } from 'typebox'
 import envSchema from 'env-schema'
+import { type Static, Type } from 'typebox'
 import { type Currency, currencyCodePattern } from './currency.js'
 import { scaleMax } from './money.js'
 
@@ -15,7 +15,9 @@ const schema = Type.Object({
   DAYBOOK_PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535 }),
   DAYBOOK_DATA_DIR: Type.String({ default: './data' }),
   DAYBOOK_LOG_LEVEL: Type.Union(
-    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) =>
+      Type.Literal(level),
+    ),
     { default: 'info' },
   ),
   DAYBOOK_LOG_REQUESTS: Type.Boolean({ default: false }),
@@ -106,7 +108,9 @@ function parse(environment: NodeJS.ProcessEnv): Static<typeof schema> {
   // Only our own names are looked at, so that no value of another program reaches an error.
   const known = Object.keys(schema.properties)
   const data = Object.fromEntries(
-    known.filter((name) => environment[name] !== undefined).map((name) => [name, environment[name]]),
+    known
+      .filter((name) => environment[name] !== undefined)
+      .map((name) => [name, environment[name]]),
   )
   for (const name of Object.keys(environment)) {
     if (name.startsWith('DAYBOOK_') && !known.includes(name) && !name.startsWith('DAYBOOK_TEST_')) {
@@ -122,7 +126,8 @@ function parse(environment: NodeJS.ProcessEnv): Static<typeof schema> {
 
 /** Until credentials exist, nobody but this machine gets in. */
 function assertLoopback(host: string): void {
-  const loopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+  const loopback =
+    host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
   if (!loopback) {
     throw new ConfigError(
       `DAYBOOK_HOST is ${host}: without credentials Daybook listens on loopback only`,

@@ -39,7 +39,9 @@ export function keyOf(tenant: number, text: string): Key | undefined {
 /** Key of the item at `index` of a batch that was sent under an idempotency key. */
 export function keyOfBatchItem(tenant: number, batch: Key, index: number): Key {
   return keyOfDigest(
-    createHash('sha256').update(`daybook\0${tenant}\0${formatKey(batch)}\0item\0${index}`).digest(),
+    createHash('sha256')
+      .update(`daybook\0${tenant}\0${formatKey(batch)}\0item\0${index}`)
+      .digest(),
   )
 }
 
@@ -150,9 +152,7 @@ function hexWord(text: string, start: number): number {
 }
 
 function swap(word: number): number {
-  return (
-    ((word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24)) >>> 0
-  )
+  return ((word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24)) >>> 0
 }
 
 function swapped(word: number): string {

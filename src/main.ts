@@ -60,18 +60,13 @@ async function main(): Promise<void> {
 /** What a newcomer can paste: two accounts, and a first posting that answers 201 with balances. */
 function greeting(address: string): string {
   const post = (path: string, body: object) =>
-    `curl -s ${address}${path} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`
-  return [
-    '',
-    'Open two accounts and post between them (a page to try the rest: ' + `${address}/docs):`,
-    '',
-    post('/v1/accounts', { id: 'cash:till-1', currency: 'EUR', class: 'asset' }),
-    post('/v1/accounts', { id: 'customer:ada', currency: 'EUR', class: 'liability' }),
-    post('/v1/transactions', { debit: 'cash:till-1', credit: 'customer:ada', amount: '125.50' }).replace(
-      'curl -s',
-      'curl -si',
-    ),
-    '',
-    '',
-  ].join('\n')
+    `curl -si ${address}${path} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`
+  return `
+Open two accounts and post between them (a page to try the rest: ${address}/docs):
+
+${post('/v1/accounts', { id: 'cash:till-1', currency: 'EUR', class: 'asset' })}
+${post('/v1/accounts', { id: 'customer:ada', currency: 'EUR', class: 'liability' })}
+${post('/v1/transactions', { debit: 'cash:till-1', credit: 'customer:ada', amount: '125.50' })}
+
+`
 }

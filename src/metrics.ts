@@ -6,8 +6,8 @@ import {
   Histogram,
   Registry,
 } from 'prom-client'
-import type { Shard, ShardObserver } from './actors/shard.js'
 import { refusalOf } from './actors/refusals.js'
+import type { Shard, ShardObserver } from './actors/shard.js'
 
 /** A shard's metrics, kept in its own thread and collected from there as plain data. */
 export function shardMetrics(stream: number): {

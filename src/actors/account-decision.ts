@@ -25,11 +25,7 @@ export interface AccountChange {
 }
 
 /** Decides on a new account whose key is not taken. */
-export function decideCreation(
-  book: Book,
-  body: AccountCreatedBody,
-  decision: Decision,
-): Decision {
+export function decideCreation(book: Book, body: AccountCreatedBody, decision: Decision): Decision {
   if (book.accounts.count >= book.limits.accountsMax) {
     return decision.refuse(refusalNumber.memory_limit_reached)
   }
@@ -76,7 +72,10 @@ export function decideChange(
     if (balanceOf(counters, debitNormal) !== 0n) return refuse('balance_not_zero')
   }
   if (overdraftLimit !== undefined || minimumBalance !== undefined) {
-    const overdraft = overdraftLimit === undefined ? accounts.overdraftLimit.get(row) : (overdraftLimit ?? unlimited)
+    const overdraft =
+      overdraftLimit === undefined
+        ? accounts.overdraftLimit.get(row)
+        : (overdraftLimit ?? unlimited)
     const minimum = minimumBalance ?? accounts.minimumBalance.get(row)
     // A limit may be moved towards a balance that imported history has left beyond it, but a
     // balance that keeps its limit now must keep it afterwards.
@@ -110,7 +109,5 @@ function changedLimit(
 }
 
 function withoutAbsent<T extends object>(value: T): T {
-  return Object.fromEntries(
-    Object.entries(value).filter(([, entry]) => entry !== undefined),
-  ) as T
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T
 }

@@ -11,7 +11,7 @@ import {
   viewRecord,
   Word,
 } from '../journal/record.js'
-import { keyFromBytes, keyFromWords } from '../key.js'
+import { keyFromBytes, type keyFromWords } from '../key.js'
 import { type AccountStatus, accountStatuses, unlimited } from './accounts.js'
 import type { Book } from './book.js'
 import type { Fingerprint } from './fingerprint.js'
@@ -36,7 +36,11 @@ export function applyRecord(book: Book, words: Uint32Array, at: number, seq: num
   const { tenant, id } = record
   switch (record.kind) {
     case RecordKind.posting:
-      applyTransaction(book, { tenant, id, pending: false, fingerprint, seq }, plainPostingBody(words, at))
+      applyTransaction(
+        book,
+        { tenant, id, pending: false, fingerprint, seq },
+        plainPostingBody(words, at),
+      )
       break
     case RecordKind.transaction:
       applyTransaction(
@@ -49,7 +53,11 @@ export function applyRecord(book: Book, words: Uint32Array, at: number, seq: num
     case RecordKind.holdVoided:
     case RecordKind.holdExpired:
     case RecordKind.reversal:
-      applyFollowUp(book, { kind: record.kind, tenant, id, fingerprint, seq }, readBody<FollowUpBody>(words, at))
+      applyFollowUp(
+        book,
+        { kind: record.kind, tenant, id, fingerprint, seq },
+        readBody<FollowUpBody>(words, at),
+      )
       break
     case RecordKind.accountCreated: {
       const body = readBody<AccountCreatedBody>(words, at)
@@ -159,7 +167,10 @@ function applyFollowUp(
   const [targetState, ownState] = statesAfter[kind]
   if (kind === RecordKind.reversal) {
     for (const [debit, credit, amount] of body.postings) {
-      const rows = { debit: accountRow(book, tenant, debit), credit: accountRow(book, tenant, credit) }
+      const rows = {
+        debit: accountRow(book, tenant, debit),
+        credit: accountRow(book, tenant, credit),
+      }
       addPosted(book, rows.debit, rows.credit, amount)
       book.accounts.touch(rows.debit, seq)
       book.accounts.touch(rows.credit, seq)

@@ -1,5 +1,15 @@
-import { type Attributes, headWord, packr, paddedLength, scaleShift } from '../journal/record.js'
-import { RecordFlag, recordHeaderBytes, Word, writeBigint, writeInteger } from '../journal/record.js'
+import {
+  type Attributes,
+  headWord,
+  packr,
+  paddedLength,
+  RecordFlag,
+  recordHeaderBytes,
+  scaleShift,
+  Word,
+  writeBigint,
+  writeInteger,
+} from '../journal/record.js'
 import { type Key, writeKeyWords } from '../key.js'
 import type { Decimal } from '../money.js'
 import type { FrameWriter } from './frame.js'
@@ -47,7 +57,14 @@ export const noDate = -(2 ** 31)
 
 /** Words of a posting block, and offsets within it. */
 export const blockWords = 14
-export const Block = { debit: 0, credit: 4, amount: 8, currency: 10, date: 12, decimals: 12 } as const
+export const Block = {
+  debit: 0,
+  credit: 4,
+  amount: 8,
+  currency: 10,
+  date: 12,
+  decimals: 12,
+} as const
 
 /** Word offsets of a transaction's body. */
 export const TransactionWord = {
@@ -166,7 +183,15 @@ function writeFullTransaction(
   const words = frame.words
   const flags =
     (input.imported ? RecordFlag.imported : 0) | (input.pending ? RecordFlag.pending : 0)
-  writeHeader(words, at, headWord(CommandKind.transaction, flags), length, context, request, input.id)
+  writeHeader(
+    words,
+    at,
+    headWord(CommandKind.transaction, flags),
+    length,
+    context,
+    request,
+    input.id,
+  )
   words[at + TransactionWord.postings] = input.postings.length
   words[at + TransactionWord.conditions] = input.conditions.length
   writeInteger(words, at + TransactionWord.expiresAt, input.expiresAt ?? 0)

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import type { Book } from './book.js'
 import { packr } from '../journal/record.js'
 import { keyToBytes } from '../key.js'
+import type { Book } from './book.js'
 
 const modulus = 1n << 256n
 

@@ -1,3 +1,4 @@
+import { amountMax } from '../money.js'
 import {
   type AccountTable,
   availableOf,
@@ -5,7 +6,6 @@ import {
   isDebitNormal,
   unlimited,
 } from './accounts.js'
-import { amountMax } from '../money.js'
 import { refusalNumber } from './refusals.js'
 
 /**

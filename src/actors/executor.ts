@@ -13,8 +13,8 @@ import {
 } from '../journal/record.js'
 import { keyFromWords, keyToBytes } from '../key.js'
 import { type AccountChange, decideChange, decideCreation } from './account-decision.js'
-import type { Book } from './book.js'
 import { BookError } from './apply.js'
+import type { Book } from './book.js'
 import {
   amountWords,
   batchAtomicFlag,

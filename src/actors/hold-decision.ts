@@ -2,18 +2,17 @@ import { dayOf } from '../clock.js'
 import { readBigint, readInteger, Word } from '../journal/record.js'
 import { toMinor } from '../money.js'
 import type { Book } from './book.js'
-import {
-  amountWords,
-  Block,
-  blockWords,
-  FollowUpWord,
-  keepRestOption,
-  noDate,
-} from './command.js'
+import { amountWords, Block, blockWords, FollowUpWord, keepRestOption, noDate } from './command.js'
 import type { Draft } from './draft.js'
 import type { Hold } from './holds.js'
 import { refusalNumber } from './refusals.js'
-import { type Decision, draftPostings, noIndex, resolvePosting, statusRefusal } from './transaction-decision.js'
+import {
+  type Decision,
+  draftPostings,
+  noIndex,
+  resolvePosting,
+  statusRefusal,
+} from './transaction-decision.js'
 import { TransactionState } from './transactions.js'
 
 /**

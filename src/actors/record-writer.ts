@@ -1,10 +1,10 @@
 import type { Batch } from '../journal/batch.js'
 import {
   headWord,
+  type PostingBody,
   packr,
   paddedLength,
   plainPostingBytes,
-  type PostingBody,
   RecordFlag,
   RecordKind,
   recordHeaderBytes,
@@ -54,7 +54,8 @@ export class RecordWriter {
     const out = batch.words
     const posting = decision.postings[0]
     const currency = this.#book.accounts.currencyOf(posting.debit)
-    for (let index = Word.tenant; index < Word.amount; index++) out[word + index] = words[at + index]
+    for (let index = Word.tenant; index < Word.amount; index++)
+      out[word + index] = words[at + index]
     const imported = (words[at] >>> 16) & RecordFlag.imported
     out[word] = headWord(RecordKind.posting, imported | (currency.scale << scaleShift))
     out[word + Word.length] = plainPostingBytes

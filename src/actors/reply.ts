@@ -1,5 +1,13 @@
-import { packr, readBigint, readCurrency, readInteger, writeBigint, writeInteger } from '../journal/record.js'
-import { paddedLength, Word } from '../journal/record.js'
+import {
+  packr,
+  paddedLength,
+  readBigint,
+  readCurrency,
+  readInteger,
+  Word,
+  writeBigint,
+  writeInteger,
+} from '../journal/record.js'
 import { formatKey } from '../key.js'
 import { formatMinor } from '../money.js'
 import {
@@ -56,7 +64,13 @@ export interface BalanceView {
 }
 
 export type Reply = { request: number; stream: number; seq: number } & (
-  | { kind: 'accepted'; replayed: boolean; record: Uint32Array; state: number; balances: BalanceView[] }
+  | {
+      kind: 'accepted'
+      replayed: boolean
+      record: Uint32Array
+      state: number
+      balances: BalanceView[]
+    }
   | { kind: 'refused'; refusal: number; index: number }
   | { kind: 'account'; replayed: boolean; balance: BalanceView; body: AccountReplyBody }
   | { kind: 'transaction'; state: number; body: TransactionReplyBody }

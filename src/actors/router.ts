@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../clock.js'
 import { FrameWriter, frameHeaderWords } from './frame.js'
-import { type Reply, readReply } from './reply.js'
 import { refusalNumber } from './refusals.js'
+import { type Reply, readReply } from './reply.js'
 import { noIndex } from './transaction-decision.js'
 
 /**

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
-import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
 import type { RecoveryProgress } from './shard.js'
+import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
 
 export interface ShardThreadListener {
   onFrame(frame: ArrayBuffer): void

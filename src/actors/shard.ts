@@ -1,13 +1,13 @@
 import type { Clock, Timer } from '../clock.js'
 import { Batch, type DigestChain } from '../journal/batch.js'
 import { emptyDigest } from '../journal/digest.js'
+import { Word } from '../journal/record.js'
 import { Replay } from '../journal/replay.js'
 import type { JournalStore } from '../journal/session.js'
 import { JournalWriter, type WriterListener } from '../journal/writer.js'
 import { applyRecord, recordTime } from './apply.js'
 import { Book, type BookLimits } from './book.js'
 import { batchCountWord, CommandKind, commandBytes } from './command.js'
-import { Word } from '../journal/record.js'
 import { Executor } from './executor.js'
 import { FrameWriter, frameHeaderWords } from './frame.js'
 import { refusalNumber } from './refusals.js'
@@ -308,7 +308,9 @@ export class Shard implements WriterListener {
 
   #waitingAnswersBytes(): number {
     return (
-      this.#waitingInFlight.byteLength + this.#waitingOpen.byteLength + this.#waitingLease.byteLength
+      this.#waitingInFlight.byteLength +
+      this.#waitingOpen.byteLength +
+      this.#waitingLease.byteLength
     )
   }
 
@@ -323,7 +325,9 @@ export class Shard implements WriterListener {
 
   #isDrained(): boolean {
     return (
-      this.#mailbox.length === 0 && this.#open.records === 0 && this.#durableSeq === this.#inFlightSeq
+      this.#mailbox.length === 0 &&
+      this.#open.records === 0 &&
+      this.#durableSeq === this.#inFlightSeq
     )
   }
 

@@ -1,5 +1,12 @@
 import { dayOf } from '../clock.js'
-import { RecordFlag, RecordKind, readBigint, readInteger, scaleShift, Word } from '../journal/record.js'
+import {
+  RecordFlag,
+  RecordKind,
+  readBigint,
+  readInteger,
+  scaleShift,
+  Word,
+} from '../journal/record.js'
 import { amountMax, toMinor } from '../money.js'
 import type { Book } from './book.js'
 import {
@@ -106,7 +113,14 @@ export function decideTransaction(
     if (refusal !== 0) return decision.refuse(refusal, index)
   }
   if (!plain) {
-    const refusal = checkConditions(book, draft, words, at, firstBlock + count * blockWords, decision)
+    const refusal = checkConditions(
+      book,
+      draft,
+      words,
+      at,
+      firstBlock + count * blockWords,
+      decision,
+    )
     if (refusal !== 0) return decision.refuse(refusal)
   }
   return draftPostings(book, draft, { pending, imported }, decision)

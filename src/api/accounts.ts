@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { CommandKind, writeAccountCommand, writeRead } from '../actors/command.js'
 import type { AccountChange } from '../actors/account-decision.js'
 import { accountClasses, isDebitNormal } from '../actors/accounts.js'
-import { type Reply, formatBalance } from '../actors/reply.js'
-import { readUnanswered, type Router } from '../actors/router.js'
+import { CommandKind, writeAccountCommand, writeRead } from '../actors/command.js'
+import { formatBalance, type Reply } from '../actors/reply.js'
+import { type Router, readUnanswered } from '../actors/router.js'
 import type { AccountCreatedBody } from '../journal/record.js'
 import { isUuid, newKey, slotOf } from '../key.js'
 import { formatMinor, toMinor } from '../money.js'
@@ -180,9 +180,7 @@ function accountAnswer(reply: Extract<Reply, { kind: 'account' }>): AccountAnswe
       name: body.name,
       currency: balance.currency,
       class: balance.accountClass,
-      normalSide: isDebitNormal(accountClasses.indexOf(balance.accountClass))
-        ? 'debit'
-        : 'credit',
+      normalSide: isDebitNormal(accountClasses.indexOf(balance.accountClass)) ? 'debit' : 'credit',
       type: body.type,
       owner: body.owner,
       number: body.number,

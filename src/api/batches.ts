@@ -11,7 +11,12 @@ import {
 import { refusalOf } from '../actors/refusals.js'
 import { batchItemBytes, type Reply } from '../actors/reply.js'
 import { formatKey, type Key, keyOfBatchItem, slotOf } from '../key.js'
-import { binaryAnswer, binaryAnswerType, type BatchInput } from './binary-batch.js'
+import {
+  type BatchInput,
+  binaryAnswer,
+  binaryAnswerType,
+  binaryRequestType,
+} from './binary-batch.js'
 import { acceptBatches, msgpackType, ndjsonType, ParsedBinaryBatch } from './bodies.js'
 import { type ApiParts, contextOf, servingPartsOf } from './context.js'
 import { ApiError, refusalError, replyOf } from './errors.js'
@@ -43,17 +48,16 @@ export const batchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async
           'binary form of docs/binary-batch.md. The answer follows Accept. Items without an id are ' +
           'named by the header Idempotency-Key and their index.',
         querystring: Options,
-        body: NewBatch,
+        body: {
+          content: {
+            'application/json': { schema: NewBatch },
+            [ndjsonType]: { schema: NewBatch },
+            [msgpackType]: { schema: NewBatch },
+            // The binary form is checked while it is read.
+            [binaryRequestType]: { schema: Type.Unknown() },
+          },
+        },
         response: batchResponses,
-      },
-      validatorCompiler: ({ schema, httpPart }) => {
-        const validate = app.validatorCompiler?.({ schema, httpPart } as never) as (
-          value: unknown,
-        ) => boolean
-        // A binary batch has been checked while it was read.
-        return httpPart === 'body'
-          ? (value: unknown) => value instanceof ParsedBinaryBatch || validateWith(validate, value)
-          : (value: unknown) => validateWith(validate, value)
       },
     },
     async (request, reply) => {
@@ -81,21 +85,13 @@ export const batchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async
   )
 }
 
-type Validator = ((value: unknown) => boolean) & { errors?: unknown[] | null }
-
-function validateWith(validate: Validator, value: unknown): true | { error: Error } {
-  if (validate(value)) return true
-  const error = new Error('the body is invalid') as Error & { validation?: unknown }
-  error.validation = validate.errors
-  return { error }
-}
-
 function batchInput(
   context: RequestContext,
   body: Type.Static<typeof NewBatch>,
   batchKey: string | undefined,
 ): BatchInput {
-  const key = batchKey === undefined ? undefined : keyField(context.tenant, batchKey, 'Idempotency-Key')
+  const key =
+    batchKey === undefined ? undefined : keyField(context.tenant, batchKey, 'Idempotency-Key')
   const transactions: TransactionInput[] = body.transactions.map((transaction, index) =>
     transactionInput(
       context.tenant,
@@ -119,11 +115,15 @@ function assertDistinct(ids: readonly Key[]): void {
     }
     const twin = candidates.find((other) => sameId(ids[other], id))
     if (twin !== undefined) {
-      throw new ApiError('duplicate_id', `transactions/${index}/id is that of transactions/${twin}`, {
-        field: `transactions/${index}/id`,
-        index,
-        first: twin,
-      })
+      throw new ApiError(
+        'duplicate_id',
+        `transactions/${index}/id is that of transactions/${twin}`,
+        {
+          field: `transactions/${index}/id`,
+          index,
+          first: twin,
+        },
+      )
     }
     candidates.push(index)
   }

@@ -1,6 +1,6 @@
-import { batchItemBytes } from '../actors/reply.js'
 import type { TransactionInput } from '../actors/command.js'
 import { noDate } from '../actors/command.js'
+import { batchItemBytes } from '../actors/reply.js'
 import { keyFromBytes } from '../key.js'
 import { normalise, scaleMax } from '../money.js'
 import { ApiError, invalidField } from './errors.js'

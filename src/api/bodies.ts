@@ -1,7 +1,12 @@
 import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance } from 'fastify'
 import { Unpackr } from 'msgpackr'
-import { type BatchInput, batchItemsMax, binaryRequestType, readBinaryBatch } from './binary-batch.js'
+import {
+  type BatchInput,
+  batchItemsMax,
+  binaryRequestType,
+  readBinaryBatch,
+} from './binary-batch.js'
 import { ApiError } from './errors.js'
 
 /**

@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import type { Outcome } from '../actors/router.js'
 import { refusalOf } from '../actors/refusals.js'
 import type { Reply } from '../actors/reply.js'
+import type { Outcome } from '../actors/router.js'
 import { noIndex } from '../actors/transaction-decision.js'
 import { type ErrorCode, errorKinds, retryAfterSeconds, wantsRetryAfter } from './statuses.js'
 

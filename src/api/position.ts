@@ -10,9 +10,13 @@ export function minSeqOf(position: string | undefined, stream: number): number {
   if (position === undefined) return 0
   const [askedStream, seq] = position.split('-').map(Number)
   if (askedStream !== stream) {
-    throw new ApiError('invalid_request', `minPosition is not of stream ${stream}, which owns this key`, {
-      field: 'minPosition',
-    })
+    throw new ApiError(
+      'invalid_request',
+      `minPosition is not of stream ${stream}, which owns this key`,
+      {
+        field: 'minPosition',
+      },
+    )
   }
   return seq
 }

@@ -64,7 +64,11 @@ export async function buildServer(
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
   app.setErrorHandler(sendError)
   app.setNotFoundHandler((request, reply) =>
-    sendError(new ApiError('route_not_found', `there is no ${request.method} ${request.url}`), request, reply),
+    sendError(
+      new ApiError('route_not_found', `there is no ${request.method} ${request.url}`),
+      request,
+      reply,
+    ),
   )
   addHooks(app as unknown as FastifyInstance, system, options)
   acceptJson(app as unknown as FastifyInstance)
@@ -113,7 +117,10 @@ function addHooks(app: FastifyInstance, system: SystemParts, options: ServerOpti
     system.metrics.onResponse(route, request.method, reply.statusCode, milliseconds / 1000)
     if (options.logRequests) return
     if (milliseconds >= options.logSlowMs || Math.random() < options.logSample) {
-      request.log.info({ method: request.method, route, status: reply.statusCode, milliseconds }, 'request')
+      request.log.info(
+        { method: request.method, route, status: reply.statusCode, milliseconds },
+        'request',
+      )
     }
   })
   app.addHook('onRequestAbort', async (request) => budget.leave(request))
@@ -122,7 +129,9 @@ function addHooks(app: FastifyInstance, system: SystemParts, options: ServerOpti
 const correlationPattern = new RegExp(keyTextPattern)
 
 /** The correlation id of a request: the client's, if it can be one, or a new one. */
-function correlationOf(request: { headers: Record<string, string | string[] | undefined> }): string {
+function correlationOf(request: {
+  headers: Record<string, string | string[] | undefined>
+}): string {
   const given = request.headers['x-correlation-id']
   return typeof given === 'string' && correlationPattern.test(given) ? given : v7()
 }

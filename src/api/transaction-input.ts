@@ -1,7 +1,7 @@
 import type { Static } from 'typebox'
-import { currencyWords, type Attributes, type Metadata } from '../journal/record.js'
 import type { PostingInput, TransactionInput } from '../actors/command.js'
 import { parseDay } from '../clock.js'
+import { type Attributes, currencyWords, type Metadata } from '../journal/record.js'
 import { isUuid, type Key, keyOf, newKey, slotOf } from '../key.js'
 import { type Decimal, parseDecimal } from '../money.js'
 import { ApiError, invalidField } from './errors.js'

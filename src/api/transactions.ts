@@ -10,13 +10,26 @@ import {
 } from '../actors/command.js'
 import type { Reply } from '../actors/reply.js'
 import { type Outcome, readUnanswered } from '../actors/router.js'
-import { currencyWords, plainPostingBody, RecordKind, readBody, type TransactionBody } from '../journal/record.js'
+import {
+  currencyWords,
+  plainPostingBody,
+  RecordKind,
+  readBody,
+  type TransactionBody,
+} from '../journal/record.js'
 import { isUuid, type Key, keyFromBytes, keyOfFollowUp, newKey, slotOf } from '../key.js'
 import { normalise } from '../money.js'
 import { type ApiParts, contextOf, type ServingParts, servingPartsOf } from './context.js'
 import { ApiError, invalidField, replyOf } from './errors.js'
 import { formatPosition, minSeqOf } from './position.js'
-import { FollowUp, HoldPost, KeyText, NewTransaction, PositionText, transactionResponses } from './schemas.js'
+import {
+  FollowUp,
+  HoldPost,
+  KeyText,
+  NewTransaction,
+  PositionText,
+  transactionResponses,
+} from './schemas.js'
 import { Status } from './statuses.js'
 import {
   attributesOf,
@@ -223,7 +236,10 @@ async function transactionAnswer(
   const reply: Reply = replyOf(outcome, id)
   if (reply.kind === 'accepted') {
     const data = transactionView(reply.record, reply.state, { balances: reply.balances })
-    return { replayed: false, body: { data, meta: { position: formatPosition(reply.stream, reply.seq) } } }
+    return {
+      replayed: false,
+      body: { data, meta: { position: formatPosition(reply.stream, reply.seq) } },
+    }
   }
   if (reply.kind !== 'transaction') {
     throw new Error(`a shard answered ${reply.kind} for a transaction`)

@@ -39,7 +39,10 @@ export function postgresReader(
         values: [stream, seq],
       })
       if (rows.length === 0) throw new Error(`no record at ${stream}-${seq}`)
-      return recordAt(Buffer.concat(rows.map((row) => row.payload)), seq - Number(rows[0].first_seq))
+      return recordAt(
+        Buffer.concat(rows.map((row) => row.payload)),
+        seq - Number(rows[0].first_seq),
+      )
     },
     close: () => pool.end(),
   }

@@ -57,7 +57,10 @@ export async function takeOver(
           'update daybook.book set record_version = greatest(record_version, $1)',
           [recordVersion],
         )
-        return layoutOf(book, taken.rows.map((row) => row.id).sort((a, b) => a - b))
+        return layoutOf(
+          book,
+          taken.rows.map((row) => row.id).sort((a, b) => a - b),
+        )
       })
     } catch (error) {
       if (!isLockTimeout(error)) throw error

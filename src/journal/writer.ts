@@ -1,6 +1,11 @@
 import type { Clock, Timer } from '../clock.js'
 import type { Batch, DigestChain } from './batch.js'
-import { JournalFault, type JournalSession, type JournalStore, type SealedBatch } from './session.js'
+import {
+  JournalFault,
+  type JournalSession,
+  type JournalStore,
+  type SealedBatch,
+} from './session.js'
 
 /**
  * The writer of one stream: group commit with one batch in flight, the fence, the lease, and the
@@ -75,11 +80,7 @@ export class JournalWriter {
   #partitionedTo = 0
   #heartbeat: Timer | undefined
 
-  constructor(
-    options: WriterOptions,
-    parts: WriterParts,
-    start: { head: number; digest: Buffer },
-  ) {
+  constructor(options: WriterOptions, parts: WriterParts, start: { head: number; digest: Buffer }) {
     this.#options = options
     this.#parts = parts
     this.#head = start.head
