@@ -78,6 +78,10 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     throw new ConfigError('DAYBOOK_DIGEST_KEY and DAYBOOK_DIGEST_KEY_FILE are both given')
   }
   assertLoopback(env.DAYBOOK_HOST)
+  if (env.DAYBOOK_ADMISSION_TIMEOUT_MS > env.DAYBOOK_REQUEST_TIMEOUT_MS) {
+    // Else commands that nobody waits for any more would fill the mailboxes.
+    throw new ConfigError('DAYBOOK_ADMISSION_TIMEOUT_MS is more than DAYBOOK_REQUEST_TIMEOUT_MS')
+  }
   return deepFreeze({
     book: {
       extraCurrencies: parseCurrencies(env.DAYBOOK_CURRENCIES),

@@ -9,7 +9,8 @@ import { DaybookNode } from './node.js'
 /** Exit codes: 0 stopped in order, 3 taken over by another process, 1 anything else. */
 const exitTakenOver = 3
 const exitFailed = 1
-const graceMs = 30_000
+/** What stopping may take beyond the time that requests have. */
+const graceMs = 10_000
 
 await main().catch((error: Error & { code?: string }) => {
   const message = error instanceof ConfigError ? error.message : (error.stack ?? error.message)
@@ -22,8 +23,11 @@ async function main(): Promise<void> {
   const log = pino({ level: config.process.logLevel }, pino.destination(2))
   const node = new DaybookNode(config, log, (fault) => {
     log.fatal({ code: fault.code }, fault.message)
-    // Nothing may be answered any more; connections are cut, not closed.
-    process.exit(fault.code === 'fenced' ? exitTakenOver : exitFailed)
+    // Nothing may be answered any more: connections are cut, not closed.
+    if (fault.code === 'fenced') process.exit(exitTakenOver)
+    app.server.closeAllConnections()
+    setTimeout(() => process.exit(exitFailed), graceMs).unref()
+    void node.stop().finally(() => process.exit(exitFailed))
   })
   const app = await buildServer(
     {
@@ -45,7 +49,9 @@ async function main(): Promise<void> {
     },
   )
 
-  closeWithGrace({ delay: graceMs, logger: log }, async ({ err }) => {
+  const { bodyTimeoutMs, requestTimeoutMs } = config.process
+  const delay = bodyTimeoutMs + requestTimeoutMs + graceMs
+  closeWithGrace({ delay, logger: log }, async ({ err }) => {
     if (err !== undefined) log.fatal({ err }, 'stopping after an error that nobody handled')
     await app.close()
     await node.stop()
@@ -53,7 +59,12 @@ async function main(): Promise<void> {
 
   // The port is taken before anything else: a second start in one place fails before it takes over.
   const address = await app.listen({ host: config.process.host, port: config.process.port })
-  await node.start()
+  try {
+    await node.start()
+  } catch (error) {
+    await node.stop()
+    throw error
+  }
   process.stdout.write(`Daybook serves on ${address}\n${greeting(address)}`)
 }
 

@@ -15,7 +15,7 @@ import { type BookLayout, readLayout, takeOver } from './journal/take-over.js'
 /**
  * One Daybook process: Postgres, the shards, the router between them and the API.
  *
- *     created ─▶ starting Postgres ─▶ migrating ─▶ warming up ─▶ taking over ─▶ reading the rest
+ *     created ─▶ starting Postgres ─▶ connecting ─▶ migrating ─▶ warming up ─▶ taking over ─▶ reading the rest
  *             ─▶ serving ─▶ stopping ─▶ stopped
  *
  * Nothing is taken from a process that runs before `taking over`. A shard that cannot go on, above
@@ -24,6 +24,7 @@ import { type BookLayout, readLayout, takeOver } from './journal/take-over.js'
 export type NodePhase =
   | 'created'
   | 'starting_postgres'
+  | 'connecting'
   | 'migrating'
   | 'warming_up'
   | 'taking_over'
@@ -50,8 +51,9 @@ export class DaybookNode {
   #postgres: EmbeddedPostgres | undefined
   #shards: ShardThread[] = []
   #serving: ServingParts | undefined
-  /** Another process has taken over: its Postgres, if it is ours, must go on. */
-  #fenced = false
+  /** A shard cannot go on: nothing may be waited for, and nothing answered. */
+  #faulted = false
+  #tookOver = false
   readonly #abort = new AbortController()
 
   /** `onFault` is called when the node cannot go on; the process must then end. */
@@ -72,16 +74,16 @@ export class DaybookNode {
 
   /** Router and journal while the node serves; undefined otherwise. */
   get serving(): ServingParts | undefined {
-    return this.#phase === 'serving' ? this.#serving : undefined
+    return this.#phase === 'serving' && !this.#faulted ? this.#serving : undefined
   }
 
   /** Goes through the phases up to `serving`; rejects if one of them fails. */
   async start(): Promise<void> {
     const connectionString = await this.#startPostgres()
-    const client = new pg.Client({ connectionString, application_name: 'daybook start' })
-    client.on('error', () => undefined)
-    await client.connect()
+    this.#enter('connecting')
+    const client = this.#newClient(connectionString)
     try {
+      await client.connect()
       this.#enter('migrating')
       await migrate(client)
       this.#enter('warming_up')
@@ -90,6 +92,7 @@ export class DaybookNode {
       await Promise.all(this.#shards.map((shard) => shard.warmUp()))
       this.#enter('taking_over')
       const taken = await takeOver(client, this.#owner, (message) => this.#log.warn(message))
+      this.#tookOver = true
       this.#assertSameLayout(layout, taken)
       this.#enter('reading_rest')
       await Promise.all(this.#shards.map((shard) => shard.serve()))
@@ -106,14 +109,14 @@ export class DaybookNode {
     const wasServing = this.#phase === 'serving'
     this.#enter('stopping')
     this.#abort.abort()
-    if (wasServing && !this.#fenced) {
+    if (wasServing && !this.#faulted) {
       await this.#serving?.router.drained()
       await Promise.all(this.#shards.map((shard) => shard.stop()))
     }
     await Promise.all(this.#shards.map((shard) => shard.terminate()))
     this.#serving?.router.close()
     await this.#serving?.journal.close().catch(() => undefined)
-    if (!this.#fenced) await this.#postgres?.stop()
+    await this.#stopPostgres()
     this.#enter('stopped')
   }
 
@@ -133,6 +136,40 @@ export class DaybookNode {
       signal: this.#abort.signal,
     })
     return this.#postgres.connectionString
+  }
+
+  /** Stops the embedded Postgres, unless another process has taken the book over and uses it. */
+  async #stopPostgres(): Promise<void> {
+    if (this.#postgres === undefined) return
+    const client = this.#newClient(this.#postgres.connectionString)
+    try {
+      await client.connect()
+      const { rowCount } = await client.query(
+        'select from daybook.stream where owner is not null and owner <> $1 and not closed',
+        [this.#owner],
+      )
+      const othersOwn = rowCount !== null && rowCount > 0
+      // Before the take-over the streams still name the process before us, which may be long gone.
+      if (othersOwn && (this.#tookOver || this.#postgres.reused)) {
+        this.#log.info('another process uses the embedded Postgres; it is left running')
+        return
+      }
+    } catch {
+      // Nobody can use what does not answer.
+    } finally {
+      await client.end().catch(() => undefined)
+    }
+    await this.#postgres.stop()
+  }
+
+  #newClient(connectionString: string): pg.Client {
+    const client = new pg.Client({
+      connectionString,
+      application_name: 'daybook start',
+      connectionTimeoutMillis: this.#config.process.commitTimeoutMs,
+    })
+    client.on('error', () => undefined)
+    return client
   }
 
   #startShard(stream: number, connectionString: string): ShardThread {
@@ -155,7 +192,8 @@ export class DaybookNode {
       },
       {
         onFrame: (frame) => this.#serving?.router.receive(frame),
-        onProgress: (progress) => this.#progress.set(stream, progress),
+        onProgress: (progress) => void this.#progress.set(stream, progress),
+        onTrouble: (message) => this.#log.warn({ stream }, message),
         onFault: (fault) => this.#fault(fault),
       },
     )
@@ -188,8 +226,8 @@ export class DaybookNode {
   }
 
   #fault(fault: ShardFault): void {
+    this.#faulted = true
     if (this.#phase === 'stopping' || this.#phase === 'stopped') return
-    this.#fenced ||= fault.code === 'fenced'
     this.#onFault(fault)
   }
 

@@ -13,6 +13,10 @@ import type { Book } from './book.js'
 import { type RefusalCode, refusalNumber } from './refusals.js'
 import type { Decision } from './transaction-decision.js'
 
+/** A new account as it is asked for: limits that are absent get the defaults of its class. */
+export type AccountCreation = Omit<AccountCreatedBody, 'overdraftLimit' | 'minimumBalance'> &
+  Partial<Pick<AccountCreatedBody, 'overdraftLimit' | 'minimumBalance'>>
+
 /** What a change of an account asks for; absent fields stay as they are. */
 export interface AccountChange {
   status?: AccountStatus
@@ -24,16 +28,25 @@ export interface AccountChange {
   version?: number
 }
 
-/** Decides on a new account whose key is not taken. */
-export function decideCreation(book: Book, body: AccountCreatedBody, decision: Decision): Decision {
+/** Decides on a new account whose key is not taken: its record's body, or the refusal. */
+export function decideCreation(
+  book: Book,
+  creation: AccountCreation,
+  decision: Decision,
+): AccountCreatedBody | undefined {
   if (book.accounts.count >= book.limits.accountsMax) {
-    return decision.refuse(refusalNumber.memory_limit_reached)
+    decision.refuse(refusalNumber.memory_limit_reached)
+    return undefined
   }
-  const known = book.accounts.findCurrency(body.currency)
-  if (known !== undefined && known.scale !== body.scale) {
-    return decision.refuse(refusalNumber.currency_mismatch)
+  const known = book.accounts.findCurrency(creation.currency)
+  if (known !== undefined && known.scale !== creation.scale) {
+    decision.refuse(refusalNumber.currency_mismatch)
+    return undefined
   }
-  return decision
+  // Income, expense and equity take what comes; the others may not go below zero unless asked.
+  const isLimited = creation.class === 'asset' || creation.class === 'liability'
+  const { overdraftLimit = isLimited ? 0n : null, minimumBalance = 0n } = creation
+  return { ...creation, overdraftLimit, minimumBalance }
 }
 
 /** The change that an accepted command makes, as it goes into the record; or the refusal. */
@@ -50,14 +63,17 @@ export function decideChange(
     return undefined
   }
   if (accountStatuses[accounts.status.get(row)] === 'closed') return refuse('account_closed')
-  if (change.version !== undefined && change.version !== accounts.version.get(row)) {
-    return refuse('version_conflict')
-  }
   const { scale } = accounts.currencyOf(row)
   const overdraftLimit = changedLimit(change.overdraftLimit, scale)
   const minimumBalance = changedLimit(change.minimumBalance, scale)
   if (overdraftLimit === 'too_many_decimals' || minimumBalance === 'too_many_decimals') {
     return refuse('too_many_decimals')
+  }
+  if (change.version !== undefined && change.version !== accounts.version.get(row)) {
+    return refuse('version_conflict')
+  }
+  if (overdraftLimit === 'amount_overflow' || minimumBalance === 'amount_overflow') {
+    return refuse('amount_overflow')
   }
   const counters: Counters = {
     debitsPosted: 0n,
@@ -67,10 +83,6 @@ export function decideChange(
   }
   accounts.readCounters(row, counters)
   const debitNormal = isDebitNormal(accounts.accountClass.get(row))
-  if (change.status === 'closed') {
-    if (accounts.holds.get(row) > 0) return refuse('holds_pending')
-    if (balanceOf(counters, debitNormal) !== 0n) return refuse('balance_not_zero')
-  }
   if (overdraftLimit !== undefined || minimumBalance !== undefined) {
     const overdraft =
       overdraftLimit === undefined
@@ -85,12 +97,36 @@ export function decideChange(
     const raised = after !== undefined && (before === undefined || after > before)
     if (raised && available < after) return refuse('limit_exceeded')
   }
+  if (change.status === 'closed') {
+    if (balanceOf(counters, debitNormal) !== 0n) return refuse('balance_not_zero')
+    if (accounts.holds.get(row) > 0) return refuse('holds_pending')
+  }
   return withoutAbsent({
     status: change.status,
     overdraftLimit,
     minimumBalance: minimumBalance ?? undefined,
     metadata: change.metadata,
   })
+}
+
+/**
+ * Whether the account is already as the change would make it. Then there is nothing to do, also
+ * for a repeat whose first attempt has closed the account or moved its version.
+ */
+export function isAlreadySo(book: Book, row: number, change: AccountChange): boolean {
+  const { accounts } = book
+  const { scale } = accounts.currencyOf(row)
+  const overdraftLimit = changedLimit(change.overdraftLimit, scale)
+  const { status, metadata } = change
+  return (
+    (status === undefined || status === accountStatuses[accounts.status.get(row)]) &&
+    (overdraftLimit === undefined ||
+      (overdraftLimit ?? unlimited) === accounts.overdraftLimit.get(row)) &&
+    (change.minimumBalance === undefined ||
+      changedLimit(change.minimumBalance, scale) === accounts.minimumBalance.get(row)) &&
+    (metadata === undefined ||
+      JSON.stringify(metadata) === JSON.stringify(accounts.details.get(row)?.metadata))
+  )
 }
 
 /** The least available balance that the limits allow, or undefined for any. */
@@ -101,11 +137,12 @@ function floorOf(overdraft: bigint, minimum: bigint): bigint | undefined {
 function changedLimit(
   value: [bigint, number] | null | undefined,
   scale: number,
-): bigint | null | undefined | 'too_many_decimals' {
+): bigint | null | undefined | 'too_many_decimals' | 'amount_overflow' {
   if (value === undefined || value === null) return value
   const decimal: Decimal = { mantissa: BigInt(value[0]), decimals: value[1] }
   const minor = toMinor(decimal, scale)
-  return minor === undefined || minor > amountMax ? 'too_many_decimals' : minor
+  if (minor === undefined) return 'too_many_decimals'
+  return minor > amountMax ? 'amount_overflow' : minor
 }
 
 function withoutAbsent<T extends object>(value: T): T {

@@ -1,6 +1,6 @@
+import { dayOf } from '../clock.js'
 import type { Batch } from '../journal/batch.js'
 import {
-  type AccountCreatedBody,
   type Attributes,
   type FollowUpBody,
   packr,
@@ -12,7 +12,13 @@ import {
   Word,
 } from '../journal/record.js'
 import { keyFromWords, keyToBytes } from '../key.js'
-import { type AccountChange, decideChange, decideCreation } from './account-decision.js'
+import {
+  type AccountChange,
+  type AccountCreation,
+  decideChange,
+  decideCreation,
+  isAlreadySo,
+} from './account-decision.js'
 import { BookError } from './apply.js'
 import type { Book } from './book.js'
 import {
@@ -116,6 +122,24 @@ export class Executor {
     }
   }
 
+  /** Whether the command at word `at` carries the id of something that has been accepted. */
+  knows(words: Uint32Array, at: number): boolean {
+    const tenant = words[at + Word.tenant]
+    const id = keyFromWords(words, at + Word.id)
+    switch (words[at] & 0xff) {
+      case CommandKind.posting:
+      case CommandKind.transaction:
+      case CommandKind.postHold:
+      case CommandKind.voidHold:
+      case CommandKind.reverse:
+        return this.#book.transactions.find(tenant, id) >= 0
+      case CommandKind.createAccount:
+        return this.#book.accounts.find(tenant, id) >= 0
+      default:
+        return false
+    }
+  }
+
   /** Journals the expiry of a hold whose time has come. */
   expire(hold: Hold, timeMs: number): void {
     const { transactions } = this.#book
@@ -124,7 +148,7 @@ export class Executor {
       target: keyToBytes(transactions.keys.keyOf(hold.row)),
       postings: [],
       released: hold.postings.map((posting) => posting.remaining),
-      effectiveDate: Math.floor(timeMs / 86_400_000),
+      effectiveDate: dayOf(timeMs),
     }
     this.#records.withBody(this.#records.ownHeader(tenant, hold.row), 0, timeMs, {
       kind: RecordKind.holdExpired,
@@ -246,9 +270,8 @@ export class Executor {
     }
     const decision = this.#decision
     decision.start()
-    const body = readBody<AccountCreatedBody>(words, at)
-    decideCreation(this.#book, body, decision)
-    if (decision.refusal !== 0) {
+    const body = decideCreation(this.#book, readBody<AccountCreation>(words, at), decision)
+    if (body === undefined) {
       this.#refuse(request, decision)
       return
     }
@@ -271,6 +294,11 @@ export class Executor {
     const decision = this.#decision
     decision.start()
     const change = readBody<AccountChange>(words, at)
+    if (isAlreadySo(this.#book, row, change)) {
+      const touchedSeq = this.#book.accounts.touchedSeq.get(row)
+      this.#replies.account(this.#outputs.answersResting(touchedSeq), request, row, false)
+      return
+    }
     const body = decideChange(this.#book, row, change, decision)
     if (body === undefined) {
       this.#refuse(request, decision)
@@ -370,7 +398,7 @@ export class Executor {
       if (atomic) throw new BookError('an item of an accepted atomic batch was refused')
       this.#outputs.onRefused(decision.refusal)
       this.#writeItem(items, out, BatchOutcome.refused, decision.refusal, 0)
-      return decision.restsOn
+      return this.#restsOn(decision)
     }
     const { seq } = this.#writeTransaction(words, at, timeMs)
     this.#writeItem(items, out, BatchOutcome.accepted, 0, seq)
@@ -404,6 +432,7 @@ export class Executor {
         if (!this.#hasFingerprint(row)) refusal = refusalNumber.id_reused_with_different_body
       } else if (transactions.count + count > limits.transactionsMax) {
         refusal = refusalNumber.memory_limit_reached
+        restsOn = this.#outputs.lastSeq()
       } else {
         this.#decision.start()
         decideTransaction(this.#book, this.#draft, words, item, timeMs, this.#decision)
@@ -473,8 +502,15 @@ export class Executor {
 
   #refuse(request: number, decision: Decision): void {
     this.#outputs.onRefused(decision.refusal)
-    const frame = this.#outputs.answersResting(decision.restsOn)
+    const frame = this.#outputs.answersResting(this.#restsOn(decision))
     this.#replies.refused(frame, request, decision.refusal, decision.index)
+  }
+
+  /** What a decision rests on; a full memory is full of what may not be durable yet. */
+  #restsOn(decision: Decision): number {
+    return decision.refusal === refusalNumber.memory_limit_reached
+      ? this.#outputs.lastSeq()
+      : decision.restsOn
   }
 
   #refuseNumber(request: number, refusal: number, restsOn: number): void {

@@ -4,9 +4,15 @@ import { paddedLength } from '../journal/record.js'
  * A frame: what one thread tells another in one tick, as one buffer that changes hands. Entries
  * follow each other at multiples of 8 bytes, after a header of 8 bytes:
  *
- *      0 f64 valid until, in milliseconds of Clock.monotonic (0 in frames to a shard)
+ *      0 f64 a number: of commands in a frame to a shard; until when the answers in a frame from a
+ *        shard are valid, in milliseconds of Clock.monotonic
  */
 export const frameHeaderWords = 2
+
+/** The number in the header of a frame. */
+export function frameNumber(frame: ArrayBuffer): number {
+  return new Float64Array(frame, 0, 1)[0]
+}
 
 const frameBytesInitial = 4096
 
@@ -50,11 +56,11 @@ export class FrameWriter {
   }
 
   /** The frame so far, ready to be sent; the writer starts again with a new buffer. */
-  take(validUntil: number): ArrayBuffer {
+  take(number: number): ArrayBuffer {
     const buffer = this.words.buffer as ArrayBuffer
     const frame =
       this.byteLength * 2 >= buffer.byteLength ? buffer : buffer.slice(0, this.byteLength)
-    new Float64Array(frame, 0, 1)[0] = validUntil
+    new Float64Array(frame, 0, 1)[0] = number
     new Uint32Array(frame).fill(0, this.#end)
     if (frame === buffer) this.#reset()
     else {
@@ -62,6 +68,12 @@ export class FrameWriter {
       this.count = 0
     }
     return frame
+  }
+
+  /** Forgets the entries after the first `count`, of which the last ends at byte `byteLength`. */
+  rollBack(count: number, byteLength: number): void {
+    this.count = count
+    this.#end = byteLength / 4
   }
 
   /** Moves all entries of `other` behind the entries of this one. */

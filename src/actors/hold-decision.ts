@@ -29,6 +29,7 @@ export function decidePost(
   const hold = findHold(book, words, at, timeMs, decision)
   if (hold === undefined) return decision
   decideDate(words, at, timeMs, decision)
+  if (decision.refusal !== 0) return decision
   for (let index = 0; index < hold.postings.length; index++) {
     const { debit, credit } = hold.postings[index]
     decision.restOn(book.accounts.touchedSeq.get(debit))
@@ -47,8 +48,8 @@ function decideAmounts(
   decision: Decision,
 ): Decision {
   const amounts = words[at + FollowUpWord.amounts]
-  if (amounts > hold.postings.length || (amounts !== 0 && amounts < hold.postings.length)) {
-    return decision.refuse(refusalNumber.exceeds_hold, Math.min(amounts, hold.postings.length))
+  if (amounts !== 0 && amounts !== hold.postings.length) {
+    return decision.refuse(refusalNumber.amounts_mismatch)
   }
   for (let index = 0; index < hold.postings.length; index++) {
     const reserved = hold.postings[index]

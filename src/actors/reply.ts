@@ -63,7 +63,13 @@ export interface BalanceView {
   counters: Counters
 }
 
-export type Reply = { request: number; stream: number; seq: number } & (
+export type Reply = {
+  request: number
+  stream: number
+  seq: number
+  /** On the monotonic clock: the answer must not be given later. */
+  validUntil: number
+} & (
   | {
       kind: 'accepted'
       replayed: boolean
@@ -224,13 +230,18 @@ export class ReplyWriter {
 }
 
 /** Reads the reply at word `at`; returns it and where the next one starts. */
-export function readReply(words: Uint32Array, at: number): { reply: Reply; next: number } {
+export function readReply(
+  words: Uint32Array,
+  at: number,
+  validUntil: number,
+): { reply: Reply; next: number } {
   const head = words[at]
   const flags = (head >>> 8) & 0xff
   const common = {
     request: words[at + 2],
     seq: readInteger(words, at + 4),
     stream: words[at + 6],
+    validUntil,
   }
   const number = words[at + 7]
   const body = at + replyHeaderWords

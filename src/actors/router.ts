@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../clock.js'
-import { FrameWriter, frameHeaderWords } from './frame.js'
+import { FrameWriter, frameHeaderWords, frameNumber } from './frame.js'
 import { refusalNumber } from './refusals.js'
 import { type Reply, readReply } from './reply.js'
 import { noIndex } from './transaction-decision.js'
@@ -94,8 +94,14 @@ export class Router {
     const request = this.#nextRequest
     this.#nextRequest = request === 0xffffffff ? 1 : request + 1
     const frame = this.#frames[shard]
-    const bytesBefore = frame.byteLength
-    write(frame, request)
+    const { count, byteLength: bytesBefore } = frame
+    try {
+      write(frame, request)
+    } catch (error) {
+      // A batch cut off in the middle would swallow the commands of other requests.
+      frame.rollBack(count, bytesBefore)
+      throw error
+    }
     const bytes = frame.byteLength - bytesBefore
     this.#inFlightCommands += commands
     this.#inFlightBytes += bytes
@@ -108,13 +114,13 @@ export class Router {
 
   /** Takes a frame of answers from a shard. */
   receive(frame: ArrayBuffer): void {
-    const validUntil = new Float64Array(frame, 0, 1)[0]
+    const validUntil = frameNumber(frame)
     // The process may have been frozen on the way: an answer past its lease is not given.
     if (this.#clock.monotonic() >= validUntil) return
     const words = new Uint32Array(frame)
     let at = frameHeaderWords
     while (at < words.length && (words[at] & 0xff) !== 0) {
-      const { reply, next } = readReply(words, at)
+      const { reply, next } = readReply(words, at, validUntil)
       this.#finish(reply.request, reply)
       at = next
     }
@@ -149,7 +155,7 @@ export class Router {
     this.#clock.nextTick(() => {
       this.#flushScheduled = false
       for (const [index, frame] of this.#frames.entries()) {
-        if (!frame.isEmpty) this.#ports[index].send(frame.take(0))
+        if (!frame.isEmpty) this.#ports[index].send(frame.take(frame.count))
       }
     })
   }
@@ -172,6 +178,7 @@ export const readUnanswered: Reply = {
   request: 0,
   stream: 0,
   seq: 0,
+  validUntil: Number.POSITIVE_INFINITY,
   refusal: refusalNumber.journal_unavailable,
   index: noIndex,
 }

@@ -20,6 +20,7 @@ export type FromShard =
   | ArrayBuffer
   | { type: 'warm' }
   | { type: 'serving' }
+  | { type: 'trouble'; message: string }
   | { type: 'progress'; progress: RecoveryProgress }
   | { type: 'metrics'; id: number; metrics: object }
   | { type: 'fault'; code: string; message: string }

@@ -5,6 +5,8 @@ import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
 export interface ShardThreadListener {
   onFrame(frame: ArrayBuffer): void
   onProgress(progress: RecoveryProgress): void
+  /** Something failed that the shard is trying again. */
+  onTrouble(message: string): void
   /** The shard has stopped for good and cannot be trusted any more. */
   onFault(fault: ShardFault): void
 }
@@ -105,6 +107,9 @@ export class ShardThread {
     switch (message.type) {
       case 'progress':
         this.#listener.onProgress(message.progress)
+        break
+      case 'trouble':
+        this.#listener.onTrouble(message.message)
         break
       case 'metrics':
         this.#takeMetrics(message.id, message.metrics)

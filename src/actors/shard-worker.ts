@@ -24,6 +24,7 @@ const shard = new Shard(options, {
   send: (frame) => port.postMessage(frame, [frame]),
   onStopped: fail,
   onProgress: (progress) => tell({ type: 'progress', progress }),
+  onTrouble: (error) => tell({ type: 'trouble', message: error.message }),
   observer: metrics.observer,
 })
 

@@ -9,7 +9,7 @@ import { applyRecord, recordTime } from './apply.js'
 import { Book, type BookLimits } from './book.js'
 import { batchCountWord, CommandKind, commandBytes } from './command.js'
 import { Executor } from './executor.js'
-import { FrameWriter, frameHeaderWords } from './frame.js'
+import { FrameWriter, frameHeaderWords, frameNumber } from './frame.js'
 import { refusalNumber } from './refusals.js'
 import { ReplyWriter } from './reply.js'
 import { noIndex } from './transaction-decision.js'
@@ -47,6 +47,8 @@ export interface ShardParts {
   /** The shard cannot go on; the process must stop. */
   onStopped(fault: Error): void
   onProgress(progress: RecoveryProgress): void
+  /** Something failed that is being tried again. */
+  onTrouble(error: Error): void
   observer: ShardObserver
 }
 
@@ -146,8 +148,10 @@ export class Shard implements WriterListener {
   async warmUp(): Promise<void> {
     const session = await this.#parts.store.open()
     try {
-      const { head } = await session.readHead(this.#options.stream)
+      const { head, digest } = await session.readHead(this.#options.stream)
       await this.#readTo(session, head)
+      // A damaged tail, or another digest key, shows before anything is taken over.
+      this.#replay.assertEnd(head, digest)
     } finally {
       session.close()
     }
@@ -193,8 +197,7 @@ export class Shard implements WriterListener {
   receive(frame: ArrayBuffer): void {
     if (this.#state === 'stopped') return
     const words = new Uint32Array(frame)
-    const count = countCommands(words)
-    this.#mailboxCommands += count
+    this.#mailboxCommands += frameNumber(frame)
     this.#mailbox.push({ words, at: frameHeaderWords, arrivedAt: this.#parts.clock.monotonic() })
     if (this.#state === 'serving') this.#run()
   }
@@ -227,6 +230,10 @@ export class Shard implements WriterListener {
     if (this.#waitingLease.isEmpty) return
     this.#ready.append(this.#waitingLease)
     this.#release()
+  }
+
+  onTrouble(error: Error): void {
+    this.#parts.onTrouble(error)
   }
 
   onStopped(fault: Error): void {
@@ -296,7 +303,8 @@ export class Shard implements WriterListener {
     const hold = this.book.holds.nextToExpire()
     this.#expiryTimer?.cancel()
     this.#expiryTimer = undefined
-    if (hold === undefined) return
+    // While stalled the next commit runs the shard again.
+    if (hold === undefined || this.#isStalled()) return
     const delayMs = Math.max(1, Math.min(hold.expiresAt - this.#parts.clock.now(), 60_000))
     this.#expiryTimer = this.#parts.clock.schedule(delayMs, () => this.#run())
   }
@@ -354,15 +362,25 @@ export class Shard implements WriterListener {
     if (!answers.isEmpty) this.#parts.send(answers.take(Number.POSITIVE_INFINITY))
   }
 
+  /**
+   * Refuses the next command of an overdue frame. One whose id is known already is a repeat of a
+   * command that may yet be committed: it gets no answer, and the router says that its outcome is
+   * not known.
+   */
   #refuseNext(frame: MailboxFrame, answers: FrameWriter): void {
     const { words, at } = frame
-    const request = words[at + Word.time]
-    this.#replies.refused(answers, request, refusalNumber.journal_unavailable, noIndex)
-    this.#parts.observer.onRefused(refusalNumber.journal_unavailable)
     const isBatch = (words[at] & 0xff) === CommandKind.batch
     const items = isBatch ? words[at + batchCountWord] : 0
-    for (let index = 0; index <= items; index++) frame.at += commandBytes(words, frame.at) / 4
+    let known = false
+    for (let index = 0; index <= items; index++) {
+      known ||= this.#executor.knows(words, frame.at)
+      frame.at += commandBytes(words, frame.at) / 4
+    }
     this.#mailboxCommands -= items + 1
+    if (known) return
+    const refusal = refusalNumber.journal_unavailable
+    this.#replies.refused(answers, words[at + Word.time], refusal, noIndex)
+    this.#parts.observer.onRefused(refusal)
   }
 
   #end(): void {
@@ -383,14 +401,4 @@ interface MailboxFrame {
 
 function isFinished(frame: MailboxFrame): boolean {
   return frame.at >= frame.words.length || (frame.words[frame.at] & 0xff) === 0
-}
-
-function countCommands(words: Uint32Array): number {
-  let count = 0
-  let at = frameHeaderWords
-  while (at < words.length && (words[at] & 0xff) !== 0) {
-    count += 1
-    at += commandBytes(words, at) / 4
-  }
-  return count
 }

@@ -1,13 +1,7 @@
 import { dayOf } from '../clock.js'
-import {
-  RecordFlag,
-  RecordKind,
-  readBigint,
-  readInteger,
-  scaleShift,
-  Word,
-} from '../journal/record.js'
-import { amountMax, toMinor } from '../money.js'
+import { RecordFlag, readBigint, readInteger, scaleShift, Word } from '../journal/record.js'
+import { timeOfKey } from '../key.js'
+import { toMinor } from '../money.js'
 import type { Book } from './book.js'
 import {
   Block,
@@ -22,6 +16,9 @@ import { refusalNumber } from './refusals.js'
 
 /** The largest number of postings in a transaction. */
 export const postingsMax = 64
+
+/** How far a client's clock may be ahead of ours: later ids cannot be forgotten in order (§7). */
+export const idSkewMsMax = 600_000
 
 /** Index of the posting that a refusal is about, when it is about none. */
 export const noIndex = 0xffffffff
@@ -88,6 +85,10 @@ export function decideTransaction(
   const flags = words[at] >>> 16
   const imported = (flags & RecordFlag.imported) !== 0
   const pending = (flags & RecordFlag.pending) !== 0
+  const idTime = timeOfKey(words[at + Word.id], words[at + Word.id + 1])
+  if (idTime !== undefined && idTime > timeMs + idSkewMsMax) {
+    return decision.refuse(refusalNumber.id_in_the_future)
+  }
   if (book.transactions.count >= book.limits.transactionsMax) {
     return decision.refuse(refusalNumber.memory_limit_reached)
   }
@@ -149,8 +150,9 @@ const statusRefusals = [
 ]
 
 /**
- * Finds the accounts of the posting block at word `block` and its amount in minor units, and adds
- * them to the decision. Returns 0, or the number of the refusal.
+ * Finds the accounts of the posting block at word `block` and its amount in minor units (which may
+ * exceed 64 bits: that is for the draft to refuse), and adds them to the decision. Returns 0, or
+ * the number of the refusal.
  */
 export function resolvePosting(
   book: Book,
@@ -185,7 +187,6 @@ export function resolvePosting(
   const amount =
     decimals === currency.scale ? mantissa : toMinor({ mantissa, decimals }, currency.scale)
   if (amount === undefined) return refusalNumber.too_many_decimals
-  if (amount > amountMax) return refusalNumber.amount_overflow
   const posting = decision.postings[decision.count]
   posting.debit = debit
   posting.credit = credit
@@ -240,9 +241,4 @@ function sameKey(words: Uint32Array, a: number, b: number): boolean {
     words[a + 2] === words[b + 2] &&
     words[a + 3] === words[b + 3]
   )
-}
-
-/** The record that an accepted transaction becomes. */
-export function recordKindOf(commandKind: number): RecordKind {
-  return commandKind === CommandKind.posting ? RecordKind.posting : RecordKind.transaction
 }

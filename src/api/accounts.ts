@@ -1,22 +1,22 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import type { AccountChange } from '../actors/account-decision.js'
+import type { AccountChange, AccountCreation } from '../actors/account-decision.js'
 import { accountClasses, isDebitNormal } from '../actors/accounts.js'
 import { CommandKind, writeAccountCommand, writeRead } from '../actors/command.js'
 import { formatBalance, type Reply } from '../actors/reply.js'
 import { type Router, readUnanswered } from '../actors/router.js'
-import type { AccountCreatedBody } from '../journal/record.js'
 import { isUuid, newKey, slotOf } from '../key.js'
 import { formatMinor, toMinor } from '../money.js'
 import { type ApiParts, contextOf, servingPartsOf } from './context.js'
 import { ApiError, invalidField, replyOf } from './errors.js'
 import { formatPosition, minSeqOf } from './position.js'
-import { AccountChanges, accountResponses, KeyText, NewAccount, PositionText } from './schemas.js'
+import { accountChanged, accountCreated, accountRead } from './responses.js'
+import { AccountChanges, KeyText, NewAccount, PositionText } from './schemas.js'
 import { Status } from './statuses.js'
 import { decimalField, keyField, metadataField, requestedId } from './transaction-input.js'
 
 const Params = Type.Object({ id: KeyText })
-type AccountAnswer = Type.Static<(typeof accountResponses)[200]>
+type AccountAnswer = Type.Static<(typeof accountRead)[200]>
 
 /** `/v1/accounts`: create, read, change. */
 export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
@@ -25,7 +25,15 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
 ) => {
   app.post(
     '/v1/accounts',
-    { schema: { summary: 'Create an account', body: NewAccount, response: accountResponses } },
+    {
+      schema: {
+        summary: 'Create an account',
+        operationId: 'createAccount',
+        tags: ['accounts'],
+        body: NewAccount,
+        response: accountCreated,
+      },
+    },
     async (request, reply) => {
       const { router } = servingPartsOf(parts)
       const context = contextOf(request)
@@ -35,7 +43,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
       const outcome = await router.submit(router.shardOf(slotOf(id)), 1, (frame, number) => {
         writeAccountCommand(frame, context, number, { kind: CommandKind.createAccount, id, body })
       })
-      const answer = accountReply(replyOf(outcome, idText))
+      const answer = accountReply(replyOf(outcome, { id: idText }))
       if (answer.replayed) void reply.header('idempotent-replayed', 'true')
       void reply.code(answer.replayed ? Status.ok : Status.created)
       return accountAnswer(answer)
@@ -47,12 +55,14 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
     {
       schema: {
         summary: 'Read an account',
+        operationId: 'readAccount',
+        tags: ['accounts'],
         params: Params,
         querystring: Type.Object(
           { minPosition: Type.Optional(PositionText) },
           { additionalProperties: false },
         ),
-        response: accountResponses,
+        response: accountRead,
       },
     },
     async (request) => {
@@ -74,12 +84,14 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
     {
       schema: {
         summary: 'Change limits, metadata or status',
+        operationId: 'changeAccount',
+        tags: ['accounts'],
         description:
           'Sets the fields that are given. Sending the same change again changes nothing more; ' +
           'with `version` it is refused once somebody else has changed the account.',
         params: Params,
         body: AccountChanges,
-        response: accountResponses,
+        response: accountChanged,
       },
     },
     async (request) => {
@@ -88,7 +100,11 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
       const id = keyField(context.tenant, request.params.id, 'id')
       const body = changeOf(request.body)
       const outcome = await submitChange(router, context, id, body)
-      return accountAnswer(accountReply(replyOf(outcome, request.params.id)))
+      return accountAnswer(
+        accountReply(
+          replyOf(outcome, { id: request.params.id, amountField: () => finestLimit(body) }),
+        ),
+      )
     },
   )
 }
@@ -108,15 +124,18 @@ function createdBody(
   parts: ApiParts,
   body: Type.Static<typeof NewAccount>,
   idText: string | undefined,
-): AccountCreatedBody {
+): AccountCreation {
   const scale = parts.currencies.scaleOf(body.currency)
   if (scale === undefined) throw invalidField('currency', 'is not a known currency')
-  const created: AccountCreatedBody = {
-    currency: body.currency,
-    scale,
-    class: body.class,
-    overdraftLimit: overdraftOf(body, scale),
-    minimumBalance: minorField(body.minimumBalance ?? '0', scale, 'minimumBalance'),
+  const created: AccountCreation = { currency: body.currency, scale, class: body.class }
+  if (body.overdraftLimit !== undefined) {
+    created.overdraftLimit =
+      body.overdraftLimit === 'unlimited'
+        ? null
+        : minorField(body.overdraftLimit, scale, 'overdraftLimit')
+  }
+  if (body.minimumBalance !== undefined) {
+    created.minimumBalance = minorField(body.minimumBalance, scale, 'minimumBalance')
   }
   if (idText !== undefined && !isUuid(idText)) created.name = idText
   if (body.type !== undefined) created.type = body.type
@@ -124,13 +143,6 @@ function createdBody(
   if (body.number !== undefined) created.number = body.number
   if (body.metadata !== undefined) created.metadata = metadataField(body.metadata, '')
   return created
-}
-
-/** Accounts that everybody posts to have no limit unless they are given one. */
-function overdraftOf(body: Type.Static<typeof NewAccount>, scale: number): bigint | null {
-  const limited = body.class === 'asset' || body.class === 'liability'
-  const text = body.overdraftLimit ?? (limited ? '0' : 'unlimited')
-  return text === 'unlimited' ? null : minorField(text, scale, 'overdraftLimit')
 }
 
 function minorField(text: string, scale: number, field: string): bigint {
@@ -158,6 +170,12 @@ function changeOf(body: Type.Static<typeof AccountChanges>): AccountChange {
   if (body.metadata !== undefined) change.metadata = metadataField(body.metadata, '')
   if (body.version !== undefined) change.version = body.version
   return change
+}
+
+/** The limit with the more decimals: what a refusal for too many of them is about. */
+function finestLimit({ overdraftLimit, minimumBalance }: AccountChange): string {
+  const decimals = minimumBalance?.[1] ?? -1
+  return decimals > (overdraftLimit?.[1] ?? -1) ? 'minimumBalance' : 'overdraftLimit'
 }
 
 function pairOf(text: string, field: string): [bigint, number] {

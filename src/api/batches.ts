@@ -21,7 +21,8 @@ import { acceptBatches, msgpackType, ndjsonType, ParsedBinaryBatch } from './bod
 import { type ApiParts, contextOf, servingPartsOf } from './context.js'
 import { ApiError, refusalError, replyOf } from './errors.js'
 import { formatPosition } from './position.js'
-import { batchResponses, NewBatch } from './schemas.js'
+import { batchPosted } from './responses.js'
+import { NewBatch } from './schemas.js'
 import { errorKinds } from './statuses.js'
 import { keyField, requestedId, serverMadeKey, transactionInput } from './transaction-input.js'
 
@@ -43,6 +44,8 @@ export const batchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async
       bodyLimit: batchBytesMax,
       schema: {
         summary: 'Post up to 8,190 transactions',
+        operationId: 'postBatch',
+        tags: ['transactions'],
         description:
           'JSON, NDJSON (one transaction a line; options in the query), msgpack (as JSON), or the ' +
           'binary form of docs/binary-batch.md. The answer follows Accept. Items without an id are ' +
@@ -57,7 +60,7 @@ export const batchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async
             [binaryRequestType]: { schema: Type.Unknown() },
           },
         },
-        response: batchResponses,
+        response: batchPosted,
       },
     },
     async (request, reply) => {
@@ -79,7 +82,7 @@ export const batchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async
           writeTransaction(frame, context, number, transaction)
         }
       })
-      const answer = batchReply(replyOf(outcome, batchKey))
+      const answer = batchReply(replyOf(outcome, { id: batchKey }))
       await sendAnswer(reply as FastifyReply, request.headers.accept, answer, ids)
     },
   )
@@ -138,7 +141,8 @@ type BatchReply = Extract<Reply, { kind: 'batch' }>
 function batchReply(reply: Reply): BatchReply {
   if (reply.kind !== 'batch') throw new Error(`a shard answered ${reply.kind} for a batch`)
   if (reply.atomicRefusal !== 0) {
-    throw refusalError(reply.atomicRefusal, reply.index, { index: reply.index, posting: undefined })
+    const { index } = reply
+    throw refusalError(reply.atomicRefusal, { index, field: `transactions/${index}` })
   }
   return reply
 }

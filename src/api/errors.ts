@@ -22,8 +22,16 @@ export function invalidField(field: string, expected: string): ApiError {
   return new ApiError('invalid_request', `${field} ${expected}`, { field })
 }
 
+/** What the request that is answered had asked for, so that its refusal can say so. */
+export interface Asked {
+  /** The id as the client wrote it. */
+  id?: string
+  /** Where the amount of the posting at `index` stands in the body. */
+  amountField?: (index: number) => string
+}
+
 /** The answer of a request that a shard has answered; throws what stands for any other outcome. */
-export function replyOf(outcome: Outcome, id?: string): Reply {
+export function replyOf(outcome: Outcome, asked: Asked = {}): Reply {
   switch (outcome.kind) {
     case 'overloaded':
       throw new ApiError('overloaded', 'too many commands are under way; nothing was accepted')
@@ -31,29 +39,27 @@ export function replyOf(outcome: Outcome, id?: string): Reply {
       throw new ApiError(
         'outcome_unknown',
         'the command could not be confirmed in time; send it again with the same id',
-        id === undefined ? undefined : { id },
+        asked.id === undefined ? undefined : { id: asked.id },
       )
-    case 'refused':
-      throw refusalError(outcome.refusal, outcome.index)
+    case 'refused': {
+      const { refusal, index } = outcome
+      const posting = index === noIndex ? {} : { posting: index }
+      throw refusalError(refusal, { ...posting, field: fieldOf(refusal, index, asked) })
+    }
     default:
       return outcome
   }
 }
 
-export function refusalError(refusal: number, index: number, more?: object): ApiError {
+/** The error of a refusal; `details` say which posting, item or field it is about. */
+export function refusalError(refusal: number, details: object): ApiError {
   const { code, message } = refusalOf(refusal)
-  const field = code === 'too_many_decimals' && index !== noIndex ? amountField(index) : {}
-  const details = {
-    transient: errorKinds[code].transient,
-    ...(index === noIndex ? {} : { posting: index }),
-    ...field,
-    ...more,
-  }
-  return new ApiError(code, message, details)
+  return new ApiError(code, message, { transient: errorKinds[code].transient, ...details })
 }
 
-function amountField(index: number): { field: string } {
-  return { field: index === 0 ? 'amount' : `postings/${index}/amount` }
+function fieldOf(refusal: number, index: number, asked: Asked): string | undefined {
+  if (refusalOf(refusal).code !== 'too_many_decimals') return undefined
+  return asked.amountField?.(index === noIndex ? 0 : index)
 }
 
 /** Answers with the error in the one shape that all errors have. */
@@ -66,6 +72,7 @@ export async function sendError(
   const { status } = errorKinds[known.code]
   if (known.code === 'internal_error') request.log.error({ err: error }, 'a request failed')
   else if (status >= 500) request.log.warn({ code: known.code }, known.message)
+  void reply.header('x-correlation-id', request.id)
   if (wantsRetryAfter(status)) void reply.header('retry-after', retryAfterSeconds)
   await reply.code(status).type('application/json; charset=utf-8').send(errorBody(known, request))
 }
@@ -88,28 +95,29 @@ function pathOf(request: FastifyRequest): string {
   return end < 0 ? request.url : request.url.slice(0, end)
 }
 
-const frameworkCodes: Record<string, ErrorCode> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_body',
-  FST_ERR_CTP_EMPTY_JSON_BODY: 'malformed_json',
-  FST_ERR_CTP_INVALID_JSON_BODY: 'malformed_json',
-  ECONNRESET: 'malformed_body',
-  FST_ERR_BAD_URL: 'invalid_request',
-  FST_ERR_MAX_PARAM_LENGTH: 'invalid_request',
+/** What the framework itself finds wrong: our code, and the field that it is about. */
+const frameworkErrors: Record<string, { code: ErrorCode; field: string }> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'body_too_large', field: 'body' },
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: { code: 'unsupported_media_type', field: 'Content-Type' },
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: { code: 'malformed_body', field: 'Content-Length' },
+  ECONNRESET: { code: 'malformed_body', field: 'body' },
+  FST_ERR_BAD_URL: { code: 'invalid_request', field: 'path' },
+  FST_ERR_MAX_PARAM_LENGTH: { code: 'invalid_request', field: 'id' },
 }
 
 function toApiError(error: FastifyError | ApiError | Error): ApiError {
   if (error instanceof ApiError) return error
   const { validation, validationContext, code } = error as FastifyError
   if (validation !== undefined) return validationError(validation, validationContext)
-  const known = frameworkCodes[code ?? '']
-  if (known !== undefined) return new ApiError(known, error.message)
+  const known = frameworkErrors[code ?? '']
+  if (known !== undefined) return new ApiError(known.code, error.message, { field: known.field })
   return new ApiError('internal_error', 'an internal error; it has been logged')
 }
 
 interface SchemaViolation {
   instancePath: string
+  /** Of a violation that is about the name of a field. */
+  propertyName?: string
   keyword: string
   message?: string
   params: Record<string, unknown>
@@ -122,18 +130,31 @@ function validationError(violations: unknown, context: string | undefined): ApiE
   const { params } = violation
   const named = params.additionalProperty ?? params.missingProperty ?? params.propertyName
   const field = [path, named].filter((part) => part !== undefined && part !== '').join('/')
-  const shown = field === '' ? (context ?? 'body') : field
+  const shown = shortened(field === '' ? (context ?? 'body') : field)
   if (violation.keyword === 'additionalProperties') {
     return new ApiError('invalid_request', `${shown} is not a known field`, { field: shown })
   }
   if (violation.keyword === 'required') {
     return new ApiError('invalid_request', `${shown} is missing`, { field: shown })
   }
+  if (violation.propertyName !== undefined) {
+    const name = shortened(violation.propertyName)
+    return new ApiError('invalid_request', `${shown} has a name that is not allowed: ${name}`, {
+      field: shown,
+    })
+  }
   const expected = violation.parentSchema?.description
   const hint = expected === undefined ? '' : ` (${expected})`
   return new ApiError('invalid_request', `${shown} ${violation.message ?? 'is invalid'}${hint}`, {
     field: shown,
   })
+}
+
+const nameLengthMax = 200
+
+/** A name for an error: names come from the client, and may be as long as the body. */
+export function shortened(name: string): string {
+  return name.length <= nameLengthMax ? name : `${name.slice(0, nameLengthMax)}…`
 }
 
 /** Of the violations of a union the deepest says most. */

@@ -18,13 +18,18 @@ export const KeyText = Type.String({
   description: 'A UUID, or a name of 1 to 64 characters A-Z a-z 0-9 . _ : -',
 })
 
+/** 19 digits, a point, and 8 decimals: longer text is not even looked at. */
+const decimalLengthMax = 28
+
 const Amount = Type.String({
+  maxLength: decimalLengthMax,
   pattern: '^(?=.*[1-9])\\d{1,19}(\\.\\d{1,8})?$',
   description: 'A decimal string greater than zero in the currency\'s own scale, such as "125.50"',
 })
 
 /** Zero is allowed: a limit, or a part of a hold that is not posted. */
 const AmountOrZero = Type.String({
+  maxLength: decimalLengthMax,
   pattern: '^\\d{1,19}(\\.\\d{1,8})?$',
   description: 'A decimal string such as "125.50" or "0"',
 })
@@ -49,7 +54,8 @@ const Metadata = Type.Record(
       minLength: 1,
       maxLength: 64,
       format: 'text',
-      not: { const: '__proto__' },
+      // msgpackr writes the second when it reads the first.
+      not: { enum: ['__proto__', '__proto_'] },
     },
     description: 'Strings, booleans and whole numbers by name; at most 4,096 bytes as JSON',
   },
@@ -64,7 +70,7 @@ const OverdraftLimit = Type.Union([AmountOrZero, Type.Literal('unlimited')], {
   description: 'How far below zero the account may go: a decimal string, or "unlimited"',
 })
 
-const oneOf = <T extends readonly string[]>(values: T, description: string) =>
+export const oneOf = <T extends readonly string[]>(values: T, description: string) =>
   Type.Enum(values as unknown as [T[number], ...T[number][]], { description })
 
 export const NewAccount = Type.Object(
@@ -79,7 +85,13 @@ export const NewAccount = Type.Object(
     minimumBalance: Type.Optional(AmountOrZero),
     metadata: Type.Optional(Metadata),
   },
-  { ...strict, title: 'NewAccount' },
+  {
+    ...strict,
+    title: 'NewAccount',
+    examples: [
+      { id: 'customer:ada', currency: 'EUR', class: 'liability', overdraftLimit: '100.00' },
+    ],
+  },
 )
 
 export const AccountChanges = Type.Object(
@@ -96,7 +108,12 @@ export const AccountChanges = Type.Object(
       }),
     ),
   },
-  { ...strict, title: 'AccountChanges', minProperties: 1 },
+  {
+    ...strict,
+    title: 'AccountChanges',
+    minProperties: 1,
+    examples: [{ status: 'frozen', version: 3 }],
+  },
 )
 
 const balanceFields = {
@@ -108,7 +125,7 @@ const balanceFields = {
   available: Money,
 }
 
-const Account = Type.Object(
+export const Account = Type.Object(
   {
     id: Type.String({ format: 'uuid' }),
     name: Type.Optional(Type.String()),
@@ -190,7 +207,21 @@ export const NewTransaction = Type.Object(
     ),
     ...attributes,
   },
-  { ...strict, title: 'NewTransaction' },
+  {
+    ...strict,
+    title: 'NewTransaction',
+    examples: [
+      { id: 'deposit:1', debit: 'cash:till-1', credit: 'customer:ada', amount: '125.50' },
+      {
+        postings: [
+          { debit: 'customer:ada', credit: 'customer:ben', amount: '20.00' },
+          { debit: 'customer:ada', credit: 'fees', amount: '0.35' },
+        ],
+        pending: true,
+        expiresAt: '2030-01-31T12:00:00Z',
+      },
+    ],
+  },
 )
 
 export const NewBatch = Type.Object(
@@ -199,7 +230,19 @@ export const NewBatch = Type.Object(
     atomic: Type.Optional(Type.Boolean({ description: 'All or none' })),
     ordered: Type.Optional(Type.Boolean({ description: 'One after the other' })),
   },
-  { ...strict, title: 'NewBatch' },
+  {
+    ...strict,
+    title: 'NewBatch',
+    examples: [
+      {
+        transactions: [
+          { id: 'pay:1', debit: 'customer:ada', credit: 'customer:ben', amount: '5.00' },
+          { id: 'pay:2', debit: 'customer:ben', credit: 'customer:eve', amount: '5.00' },
+        ],
+        atomic: true,
+      },
+    ],
+  },
 )
 
 export const HoldPost = Type.Object(
@@ -219,12 +262,12 @@ export const HoldPost = Type.Object(
     effectiveDate: Type.Optional(DayText),
     ...attributes,
   },
-  { ...strict, title: 'HoldPost' },
+  { ...strict, title: 'HoldPost', examples: [{ amount: '12.00', keepRest: true }] },
 )
 
 export const FollowUp = Type.Object(
   { id: Type.Optional(KeyText), effectiveDate: Type.Optional(DayText), ...attributes },
-  { ...strict, title: 'FollowUp' },
+  { ...strict, title: 'FollowUp', examples: [{ reference: 'cancelled by the customer' }] },
 )
 
 export const Transaction = Type.Object(
@@ -262,68 +305,6 @@ export const Transaction = Type.Object(
   },
   { title: 'Transaction' },
 )
-
-const Meta = Type.Object({
-  position: Type.String({ description: 'Stream and seq of the record, such as "1-17"' }),
-})
-
-const BatchResult = Type.Object(
-  {
-    results: Type.Array(
-      Type.Object({
-        id: Type.String({ format: 'uuid' }),
-        outcome: oneOf(['accepted', 'replayed', 'refused'] as const, 'Outcome'),
-        position: Type.Optional(Type.String()),
-        error: Type.Optional(
-          Type.Object({
-            code: Type.String(),
-            message: Type.String(),
-            transient: Type.Boolean(),
-          }),
-        ),
-      }),
-    ),
-    counts: Type.Object({
-      accepted: Type.Integer(),
-      replayed: Type.Integer(),
-      refused: Type.Integer(),
-    }),
-  },
-  { title: 'BatchResult' },
-)
-
-const Failure = Type.Object(
-  {
-    error: Type.Object({
-      code: Type.String(),
-      message: Type.String(),
-      details: Type.Record(Type.String(), Type.Unknown()),
-      timestamp: Type.String({ format: 'date-time' }),
-      path: Type.String(),
-      correlationId: Type.String(),
-    }),
-  },
-  { title: 'Failure' },
-)
-
-const failures = { '4xx': Failure, '5xx': Failure }
-
-export const accountResponses = {
-  200: Type.Object({ data: Account, meta: Meta }),
-  201: Type.Object({ data: Account, meta: Meta }),
-  ...failures,
-}
-
-export const transactionResponses = {
-  200: Type.Object({ data: Transaction, meta: Meta }),
-  201: Type.Object({ data: Transaction, meta: Meta }),
-  ...failures,
-}
-
-export const batchResponses = {
-  200: Type.Object({ data: BatchResult, meta: Meta }),
-  ...failures,
-}
 
 export const PositionText = Type.String({
   pattern: '^\\d{1,9}-\\d{1,15}$',

@@ -1,17 +1,25 @@
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify'
-import { v7 } from 'uuid'
-import { keyTextPattern } from '../key.js'
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify'
+import { keyTextPattern, newKeyText } from '../key.js'
 import { accountRoutes } from './accounts.js'
 import { batchRoutes } from './batches.js'
 import { acceptJson } from './bodies.js'
 import { BodyBudget } from './body-budget.js'
 import type { ApiParts } from './context.js'
 import { ApiError, sendError } from './errors.js'
+import { answerUnknownRoutes } from './not-found.js'
+import { openapiOptions } from './openapi.js'
 import { errorKinds } from './statuses.js'
 import { type SystemParts, systemRoutes } from './system.js'
 import { transactionRoutes } from './transactions.js'
@@ -36,13 +44,22 @@ export async function buildServer(
 ): Promise<FastifyInstance> {
   const app = fastify({
     ...(options.logger === undefined ? {} : { loggerInstance: options.logger }),
-    disableRequestLogging: !options.logRequests,
+    logController: new LogController({
+      disableRequestLogging: !options.logRequests,
+      requestIdLogLabel: 'correlationId',
+    }),
     requestIdHeader: false,
     genReqId: correlationOf,
-    requestIdLogLabel: 'correlationId',
     bodyLimit: bodyBytesMax,
     requestTimeout: options.bodyTimeoutMs,
-    http: { connectionsCheckingInterval: Math.min(options.bodyTimeoutMs, 1000) },
+    http: {
+      connectionsCheckingInterval: Math.min(options.bodyTimeoutMs, 1000),
+      // Node swaps the two if the headers are given longer than the whole request.
+      headersTimeout: options.bodyTimeoutMs,
+      requestTimeout: options.bodyTimeoutMs,
+      // A missing Host is answered by assertLoopbackHost, in the shape of all errors.
+      requireHostHeader: false,
+    },
     routerOptions: { maxParamLength: 128 },
     exposeHeadRoutes: false,
     clientErrorHandler: answerClientError,
@@ -63,28 +80,11 @@ export async function buildServer(
   // Responses are typed against their schemas; JSON.stringify drops nothing silently.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
   app.setErrorHandler(sendError)
-  app.setNotFoundHandler((request, reply) =>
-    sendError(
-      new ApiError('route_not_found', `there is no ${request.method} ${request.url}`),
-      request,
-      reply,
-    ),
-  )
+  answerUnknownRoutes(app as unknown as FastifyInstance)
   addHooks(app as unknown as FastifyInstance, system, options)
   acceptJson(app as unknown as FastifyInstance)
 
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Daybook',
-        description: 'An in-memory transaction processor for account and loan ledgers.',
-        version: '1',
-        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
-      },
-      servers: [{ url: 'http://127.0.0.1:3000' }],
-    },
-  })
+  await app.register(swagger, openapiOptions)
   await app.register(helmet, { global: false })
   await app.register(swaggerUi, { routePrefix: '/docs' })
   await app.register(systemRoutes, { system })
@@ -97,33 +97,46 @@ export async function buildServer(
 
 function addHooks(app: FastifyInstance, system: SystemParts, options: ServerOptions): void {
   const budget = new BodyBudget()
-  app.addHook('onRequest', async (request, reply) => {
+  // Callbacks, not promises: these run for every request.
+  app.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-correlation-id', request.id)
-    const given = request.headers['x-correlation-id']
-    if (given !== undefined && given !== request.id) {
-      throw new ApiError(
-        'invalid_request',
-        'X-Correlation-Id is neither a UUID nor a name of 1 to 64 characters',
-        { field: 'X-Correlation-Id' },
-      )
+    try {
+      assertCorrelationId(request)
+      assertLoopbackHost(request.headers.host)
+      budget.enter(request)
+    } catch (error) {
+      done(error as Error)
+      return
     }
-    assertLoopbackHost(request.headers.host)
-    budget.enter(request)
+    done()
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     budget.leave(request)
     const milliseconds = reply.elapsedTime
     const route = request.routeOptions.url ?? 'unknown'
     system.metrics.onResponse(route, request.method, reply.statusCode, milliseconds / 1000)
-    if (options.logRequests) return
-    if (milliseconds >= options.logSlowMs || Math.random() < options.logSample) {
-      request.log.info(
-        { method: request.method, route, status: reply.statusCode, milliseconds },
-        'request',
-      )
+    const sampled = milliseconds >= options.logSlowMs || Math.random() < options.logSample
+    if (sampled && !options.logRequests) {
+      const { method } = request
+      request.log.info({ method, route, status: reply.statusCode, milliseconds }, 'request')
     }
+    done()
   })
-  app.addHook('onRequestAbort', async (request) => budget.leave(request))
+  app.addHook('onRequestAbort', (request, done) => {
+    budget.leave(request)
+    done()
+  })
+}
+
+/** The id that was given must be the one that is used: it ends up in records. */
+function assertCorrelationId(request: FastifyRequest): void {
+  const given = request.headers['x-correlation-id']
+  if (given === undefined || given === request.id) return
+  throw new ApiError(
+    'invalid_request',
+    'X-Correlation-Id is neither a UUID nor a name of 1 to 64 characters',
+    { field: 'X-Correlation-Id' },
+  )
 }
 
 const correlationPattern = new RegExp(keyTextPattern)
@@ -133,7 +146,7 @@ function correlationOf(request: {
   headers: Record<string, string | string[] | undefined>
 }): string {
   const given = request.headers['x-correlation-id']
-  return typeof given === 'string' && correlationPattern.test(given) ? given : v7()
+  return typeof given === 'string' && correlationPattern.test(given) ? given : newKeyText()
 }
 
 const loopbackHost = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/
@@ -153,6 +166,10 @@ function assertLoopbackHost(host: string | undefined): void {
 /** Answers a connection whose request could not even be read. */
 function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
+  if (isAnswerUnderWay(socket)) {
+    socket.destroy()
+    return
+  }
   const code =
     error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       ? 'request_timeout'
@@ -167,7 +184,7 @@ function answerClientError(error: Error & { code?: string }, socket: Socket): vo
       details: {},
       timestamp: new Date().toISOString(),
       path: '',
-      correlationId: v7(),
+      correlationId: newKeyText(),
     },
   })
   if (socket.writable) {
@@ -177,6 +194,15 @@ function answerClientError(error: Error & { code?: string }, socket: Socket): vo
     )
   }
   socket.destroySoon()
+}
+
+/**
+ * Whether a whole request of this connection waits for its answer. An error written before it
+ * would be taken for that answer, and a refusal for what was accepted; Node keeps the message
+ * under way in a field that it does not document.
+ */
+function isAnswerUnderWay(socket: Socket & { _httpMessage?: ServerResponse | null }): boolean {
+  return socket._httpMessage?.req.complete === true
 }
 
 const clientErrorMessages = {

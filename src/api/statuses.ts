@@ -8,10 +8,13 @@ import { type RefusalCode, refusals } from '../actors/refusals.js'
 interface ErrorKind {
   status: number
   transient: boolean
+  /** What it says to people; the answer itself may be more exact. */
+  meaning: string
 }
 
 const refusalStatuses: Record<RefusalCode, number> = {
   id_reused_with_different_body: 409,
+  id_in_the_future: 422,
   hold_not_found: 404,
   hold_already_posted: 409,
   hold_already_voided: 409,
@@ -29,6 +32,7 @@ const refusalStatuses: Record<RefusalCode, number> = {
   currency_mismatch: 422,
   too_many_decimals: 400,
   version_conflict: 409,
+  amounts_mismatch: 422,
   exceeds_hold: 422,
   amount_overflow: 422,
   insufficient_funds: 422,
@@ -42,22 +46,86 @@ const refusalStatuses: Record<RefusalCode, number> = {
 }
 
 const otherKinds = {
-  invalid_request: { status: 400, transient: false },
-  malformed_json: { status: 400, transient: false },
-  malformed_body: { status: 400, transient: false },
-  duplicate_field: { status: 400, transient: false },
-  duplicate_id: { status: 400, transient: false },
-  host_not_allowed: { status: 403, transient: false },
-  route_not_found: { status: 404, transient: false },
-  method_not_allowed: { status: 405, transient: false },
-  request_timeout: { status: 408, transient: true },
-  body_too_large: { status: 413, transient: false },
-  unsupported_media_type: { status: 415, transient: false },
-  headers_too_large: { status: 431, transient: false },
-  overloaded: { status: 429, transient: true },
-  not_ready: { status: 503, transient: true },
-  outcome_unknown: { status: 504, transient: true },
-  internal_error: { status: 500, transient: false },
+  invalid_request: {
+    status: 400,
+    transient: false,
+    meaning: 'a field, parameter or header is not as it must be; `details.field` names it',
+  },
+  malformed_json: {
+    status: 400,
+    transient: false,
+    meaning: 'the body, or a line of it, is not JSON in UTF-8',
+  },
+  malformed_body: {
+    status: 400,
+    transient: false,
+    meaning: 'the body is no msgpack or binary batch, or broke off',
+  },
+  duplicate_field: {
+    status: 400,
+    transient: false,
+    meaning: 'an object has two fields of the same name',
+  },
+  duplicate_id: {
+    status: 400,
+    transient: false,
+    meaning: 'two items of a batch have the same id',
+  },
+  host_not_allowed: {
+    status: 403,
+    transient: false,
+    meaning: 'the Host header does not name loopback',
+  },
+  route_not_found: {
+    status: 404,
+    transient: false,
+    meaning: 'there is nothing at this path',
+  },
+  method_not_allowed: {
+    status: 405,
+    transient: false,
+    meaning: 'the path is there, and does not take this method; see the header Allow',
+  },
+  request_timeout: {
+    status: 408,
+    transient: true,
+    meaning: 'the request did not arrive in time; nothing was accepted',
+  },
+  body_too_large: {
+    status: 413,
+    transient: false,
+    meaning: 'the body has more bytes than the route takes',
+  },
+  unsupported_media_type: {
+    status: 415,
+    transient: false,
+    meaning: 'the route does not take a body of this Content-Type',
+  },
+  headers_too_large: {
+    status: 431,
+    transient: false,
+    meaning: 'the headers have more bytes than the server takes',
+  },
+  overloaded: {
+    status: 429,
+    transient: true,
+    meaning: 'too much is under way; nothing was accepted',
+  },
+  not_ready: {
+    status: 503,
+    transient: true,
+    meaning: 'the server is starting or stopping; nothing was accepted',
+  },
+  outcome_unknown: {
+    status: 504,
+    transient: true,
+    meaning: 'the commit could not be confirmed in time; ask again with the same id',
+  },
+  internal_error: {
+    status: 500,
+    transient: false,
+    meaning: 'a fault of the server; it has been logged',
+  },
 } satisfies Record<string, ErrorKind>
 
 export type ErrorCode = RefusalCode | keyof typeof otherKinds
@@ -66,7 +134,10 @@ export type ErrorCode = RefusalCode | keyof typeof otherKinds
 export const errorKinds: Record<ErrorCode, ErrorKind> = {
   ...otherKinds,
   ...(Object.fromEntries(
-    refusals.map(({ code, transient }) => [code, { status: refusalStatuses[code], transient }]),
+    refusals.map(({ code, transient, message }) => [
+      code,
+      { status: refusalStatuses[code], transient, meaning: message },
+    ]),
   ) as Record<RefusalCode, ErrorKind>),
 }
 

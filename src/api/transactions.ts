@@ -20,16 +20,16 @@ import {
 import { isUuid, type Key, keyFromBytes, keyOfFollowUp, newKey, slotOf } from '../key.js'
 import { normalise } from '../money.js'
 import { type ApiParts, contextOf, type ServingParts, servingPartsOf } from './context.js'
-import { ApiError, invalidField, replyOf } from './errors.js'
+import { ApiError, type Asked, invalidField, replyOf } from './errors.js'
 import { formatPosition, minSeqOf } from './position.js'
 import {
-  FollowUp,
-  HoldPost,
-  KeyText,
-  NewTransaction,
-  PositionText,
-  transactionResponses,
-} from './schemas.js'
+  holdPosted,
+  holdVoided,
+  transactionPosted,
+  transactionRead,
+  transactionReversed,
+} from './responses.js'
+import { FollowUp, HoldPost, KeyText, NewTransaction, PositionText } from './schemas.js'
 import { Status } from './statuses.js'
 import {
   attributesOf,
@@ -54,8 +54,10 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
     {
       schema: {
         summary: 'Post a transaction, or place a hold',
+        operationId: 'postTransaction',
+        tags: ['transactions'],
         body: NewTransaction,
-        response: transactionResponses,
+        response: transactionPosted,
       },
     },
     async (request, reply) => {
@@ -68,7 +70,10 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
       const outcome = await router.submit(router.shardOf(slotOf(input.id)), 1, (frame, number) => {
         writeTransaction(frame, context, number, input)
       })
-      const answer = await transactionAnswer(serving, outcome, id)
+      const answer = await transactionAnswer(serving, outcome, {
+        id,
+        amountField: (index) => (body.postings ? `postings/${index}/amount` : 'amount'),
+      })
       if (answer.replayed) void reply.header('idempotent-replayed', 'true')
       void reply.code(answer.replayed ? Status.ok : Status.created)
       return answer.body
@@ -80,12 +85,14 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
     {
       schema: {
         summary: 'Read a transaction',
+        operationId: 'readTransaction',
+        tags: ['transactions'],
         params: Params,
         querystring: Type.Object(
           { minPosition: Type.Optional(PositionText) },
           { additionalProperties: false },
         ),
-        response: transactionResponses,
+        response: transactionRead,
       },
     },
     async (request) => {
@@ -95,23 +102,25 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
       const stream = serving.router.streamOf(serving.router.shardOf(slotOf(id)))
       const minSeq = minSeqOf(request.query.minPosition, stream)
       const outcome = await readTransaction(serving, context, id, minSeq)
-      return (await transactionAnswer(serving, outcome, request.params.id)).body
+      return (await transactionAnswer(serving, outcome, { id: request.params.id })).body
     },
   )
 
-  for (const [name, kind, summary] of [
-    ['post', CommandKind.postHold, 'Post a hold, whole or in part'],
-    ['void', CommandKind.voidHold, 'Void a hold'],
-    ['reverse', CommandKind.reverse, 'Reverse a posted transaction, once'],
+  for (const [name, kind, response, summary] of [
+    ['post', CommandKind.postHold, holdPosted, 'Post a hold, whole or in part'],
+    ['void', CommandKind.voidHold, holdVoided, 'Void a hold'],
+    ['reverse', CommandKind.reverse, transactionReversed, 'Reverse a posted transaction, once'],
   ] as const) {
     app.post(
       `/v1/transactions/:id/${name}`,
       {
         schema: {
           summary,
+          operationId: name === 'reverse' ? 'reverseTransaction' : `${name}Hold`,
+          tags: ['transactions'],
           params: Params,
           body: kind === CommandKind.postHold ? HoldPost : FollowUp,
-          response: transactionResponses,
+          response,
         },
         // These routes mean something without a body, too.
         preValidation: async (request) => {
@@ -129,7 +138,10 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
         const outcome = await router.submit(router.shardOf(slotOf(target)), 1, (frame, number) => {
           writeFollowUp(frame, context, number, input)
         })
-        const answer = await transactionAnswer(serving, outcome, idText)
+        const answer = await transactionAnswer(serving, outcome, {
+          id: idText,
+          amountField: (index) => amountFieldOf(body, index),
+        })
         if (answer.replayed) void reply.header('idempotent-replayed', 'true')
         void reply.code(answer.replayed ? Status.ok : Status.created)
         return answer.body
@@ -170,7 +182,7 @@ async function followUpInput(
     throw invalidField('amounts', 'is given beside amount; use one or the other')
   }
   const texts = body.amounts ?? (body.amount === undefined ? [] : [body.amount])
-  const amounts = texts.map((text, index) => decimalField(text, `amounts/${index}`))
+  const amounts = texts.map((text, index) => decimalField(text, amountFieldOf(body, index)))
   if (amounts.length > 0 && amounts.every((amount) => amount.mantissa === 0n)) {
     throw invalidField('amounts', 'are all zero; void the hold instead')
   }
@@ -184,6 +196,10 @@ async function followUpInput(
     effectiveDate: dayField(body.effectiveDate, ''),
     attributes,
   }
+}
+
+function amountFieldOf(body: Type.Static<typeof HoldPost>, index: number): string {
+  return body.amounts ? `amounts/${index}` : 'amount'
 }
 
 /**
@@ -231,9 +247,9 @@ async function readRecord(
 async function transactionAnswer(
   serving: ServingParts,
   outcome: Outcome,
-  id: string | undefined,
+  asked: Asked,
 ): Promise<{ replayed: boolean; body: { data: TransactionView; meta: { position: string } } }> {
-  const reply: Reply = replyOf(outcome, id)
+  const reply: Reply = replyOf(outcome, asked)
   if (reply.kind === 'accepted') {
     const data = transactionView(reply.record, reply.state, { balances: reply.balances })
     return {

@@ -1,11 +1,14 @@
 import { readdir, readFile } from 'node:fs/promises'
 import type { Client } from 'pg'
+import { JournalFault } from './session.js'
 
 const folder = new URL('./migrations/', import.meta.url)
 
 /**
- * Brings the schema `daybook` up to date. Each migration may be run twice and runs once; two
- * processes that start at the same time wait for each other. Rejects with the error of Postgres.
+ * Brings the schema `daybook` up to date. Each migration runs once, and would do no harm if it ran
+ * twice; two processes that start at the same time wait for each other. Rejects with
+ * `newer_version`, before anything is changed, if a newer program has been here; else with the
+ * error of Postgres.
  */
 export async function migrate(client: Client): Promise<void> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.sql')).sort()
@@ -14,21 +17,18 @@ export async function migrate(client: Client): Promise<void> {
     await client.query('select pg_advisory_xact_lock(4849332, 0)')
     await client.query('create schema if not exists daybook')
     await client.query(
-      'create table if not exists daybook.migration (name text primary key, digest text not null, applied_at timestamptz not null default now())',
+      'create table if not exists daybook.migration (name text primary key, applied_at timestamptz not null default now())',
     )
-    const applied = await client.query<{ name: string; digest: string }>(
-      'select name, digest from daybook.migration',
-    )
+    const { rows } = await client.query<{ name: string }>('select name from daybook.migration')
+    const applied = rows.map((row) => row.name)
+    const unknown = applied.find((name) => !names.includes(name))
+    if (unknown !== undefined) {
+      throw new JournalFault('newer_version', `a newer program has migrated the book: ${unknown}`)
+    }
     for (const name of names) {
-      const sql = await readFile(new URL(name, folder), 'utf8')
-      const { rows } = await client.query<{ digest: string }>('select md5($1) as digest', [sql])
-      const digest = rows[0].digest
-      if (applied.rows.some((row) => row.name === name && row.digest === digest)) continue
-      await client.query(sql)
-      await client.query(
-        'insert into daybook.migration (name, digest) values ($1, $2) on conflict (name) do update set digest = excluded.digest, applied_at = now()',
-        [name, digest],
-      )
+      if (applied.includes(name)) continue
+      await client.query(await readFile(new URL(name, folder), 'utf8'))
+      await client.query('insert into daybook.migration (name) values ($1)', [name])
     }
     await client.query('commit')
   } catch (error) {

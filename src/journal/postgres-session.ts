@@ -17,6 +17,8 @@ const duplicateKeyState = '23505'
 /** Milliseconds that Postgres waits for an old backend to end, and for a row's lock. */
 const terminateWaitMs = 5000
 const lockTimeoutMs = 2000
+/** A client that falls silent inside a transaction, frozen or cut off, holds its locks no longer. */
+const silenceTimeoutMs = 5000
 
 /** Opens sessions with the Postgres at `connectionString`. */
 export function postgresStore(connectionString: string, connectTimeoutMs: number): JournalStore {
@@ -30,12 +32,16 @@ export function postgresStore(connectionString: string, connectTimeoutMs: number
       })
       // A connection that breaks while idle shows at its next use.
       client.on('error', () => undefined)
+      // A link that falls silent after the log-in is no session either.
+      const silence = setTimeout(() => client.connection.stream.destroy(), connectTimeoutMs)
       try {
         await client.connect()
         await assertDurable(client)
       } catch (error) {
         client.connection.stream.destroy()
         throw error
+      } finally {
+        clearTimeout(silence)
       }
       return new PostgresSession(client)
     },
@@ -61,6 +67,10 @@ class PostgresSession implements JournalSession {
     if (tags.join(' ') !== 'BEGIN COPY CALL COMMIT') {
       throw new Error(`the journal's commit answered ${tags.join(' ')}`)
     }
+    this.#assertStandbyHasIt()
+  }
+
+  #assertStandbyHasIt(): void {
     if (this.#standbyWaitCancelled) {
       throw new Error('the wait for a synchronous standby was cancelled')
     }
@@ -105,8 +115,9 @@ class PostgresSession implements JournalSession {
   }
 
   async settle(stream: number, owner: string): Promise<StreamState> {
-    await endOldBackends(this.#client, [stream])
-    return await this.#transaction(async () => {
+    await endOldBackends(this.#client, { streams: [stream], owner })
+    this.#standbyWaitCancelled = false
+    const state = await inTransaction(this.#client, async () => {
       const { rows } = await this.#client.query<StreamRow>(
         'select owner, closed, epoch, head, digest from daybook.stream where id = $1 for update',
         [stream],
@@ -123,6 +134,8 @@ class PostgresSession implements JournalSession {
       )
       return { epoch: row.epoch + 1, head: Number(row.head), digest: row.digest }
     })
+    this.#assertStandbyHasIt()
+    return state
   }
 
   async confirm(stream: number, epoch: number): Promise<void> {
@@ -136,9 +149,11 @@ class PostgresSession implements JournalSession {
   }
 
   async ensurePartition(seq: number): Promise<number> {
-    await this.#client.query('call daybook.ensure_partition($1)', [seq])
-    const size = 10_000_000
-    return (Math.floor(seq / size) + 1) * size - 1
+    const { rows } = await this.#client.query<{ last: string }>(
+      'select daybook.ensure_partition($1) as last',
+      [seq],
+    )
+    return Number(rows[0].last)
   }
 
   async *readChunks(stream: number, afterSeq: number, toSeq: number): AsyncIterable<StoredChunk> {
@@ -175,10 +190,6 @@ class PostgresSession implements JournalSession {
   close(): void {
     this.#client.connection.stream.destroy()
   }
-
-  async #transaction<T>(work: () => Promise<T>): Promise<T> {
-    return await inTransaction(this.#client, work)
-  }
 }
 
 interface StreamRow {
@@ -191,7 +202,10 @@ interface StreamRow {
 
 /** Runs `work` in a transaction with the lock timeout; rejects unless it has really committed. */
 export async function inTransaction<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
-  await client.query(`begin; set local lock_timeout = ${lockTimeoutMs}`)
+  await client.query(
+    `begin; set local lock_timeout = ${lockTimeoutMs};
+     set local idle_in_transaction_session_timeout = ${silenceTimeoutMs}`,
+  )
   try {
     const result = await work()
     const { command } = await client.query('commit')
@@ -203,17 +217,31 @@ export async function inTransaction<T>(client: pg.Client, work: () => Promise<T>
   }
 }
 
-/** Ends the backends that the streams name and waits until they are gone. */
-export async function endOldBackends(client: pg.Client, streams: number[]): Promise<void> {
+/**
+ * Ends the backends that the streams name, those of `owner` only if it is given, and waits until
+ * they are gone. Rejects with `still_held` if one does not go.
+ */
+export async function endOldBackends(
+  client: pg.Client,
+  of: { streams: number[]; owner?: string },
+): Promise<void> {
   const { rows } = await client.query<{ gone: boolean }>(
     `select pg_terminate_backend(activity.pid, ${terminateWaitMs}) as gone
      from daybook.stream join pg_stat_activity activity
        on activity.pid = stream.backend_pid and activity.backend_start = stream.backend_start
-     where stream.id = any($1) and activity.pid <> pg_backend_pid()`,
-    [streams],
+     where stream.id = any($1) and activity.pid <> pg_backend_pid()
+       and ($2::text is null or stream.owner = $2)`,
+    [of.streams, of.owner ?? null],
   )
-  if (rows.some((row) => !row.gone)) {
-    throw new Error('a backend of the process before this one does not end')
+  if (rows.some((row) => !row.gone)) throw new StillHeldError()
+}
+
+/** A backend of the writer before us does not end, for now. */
+export class StillHeldError extends Error {
+  readonly code = 'still_held'
+
+  constructor() {
+    super('a backend of the writer before this one does not end')
   }
 }
 

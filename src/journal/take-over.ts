@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { endOldBackends, inTransaction } from './postgres-session.js'
+import { endOldBackends, inTransaction, StillHeldError } from './postgres-session.js'
 import { recordVersion } from './record.js'
 import { JournalFault } from './session.js'
 
@@ -40,7 +40,7 @@ export async function takeOver(
   for (;;) {
     const open = await readLayout(client)
     try {
-      await endOldBackends(client, open.streams)
+      await endOldBackends(client, { streams: open.streams })
       return await inTransaction(client, async () => {
         const { rows } = await client.query<BookRow>(
           'select id, generation, slots, record_version from daybook.book for update',
@@ -63,7 +63,7 @@ export async function takeOver(
         )
       })
     } catch (error) {
-      if (!isLockTimeout(error)) throw error
+      if (!isLockTimeout(error) && !(error instanceof StillHeldError)) throw error
       log('a writer before this one still holds its stream; trying again')
     }
   }

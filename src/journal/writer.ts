@@ -29,6 +29,8 @@ export interface WriterListener {
   onIdle(): void
   /** The epoch has just been confirmed: the lease is fresh. */
   onConfirmed(): void
+  /** Something failed that will be tried again. */
+  onTrouble(error: Error): void
   /** The writer cannot go on, and neither can the process: nothing further may be answered. */
   onStopped(fault: Error): void
 }
@@ -65,6 +67,8 @@ export interface WriterCounts {
 
 const retryDelayMsMin = 20
 const retryDelayMsMax = 1000
+/** A commit that is sent again gets twice the time, up to this many times: it may just be large. */
+const deadlineFactorMax = 64
 
 export class JournalWriter {
   readonly counts: WriterCounts = { commits: 0, records: 0, bytes: 0, settlements: 0, commitMs: 0 }
@@ -110,6 +114,7 @@ export class JournalWriter {
 
   /** Recovery has read everything up to the head: from here on batches are taken. */
   ready(): void {
+    if (this.#stopped()) return
     this.#state = 'idle'
     this.#parts.listener.onIdle()
   }
@@ -134,8 +139,10 @@ export class JournalWriter {
   async #commit(batch: Batch): Promise<void> {
     const { clock, listener, chain } = this.#parts
     const newHead = batch.nextSeq - 1
-    for (;;) {
-      const startedAt = clock.monotonic()
+    const startedAt = clock.monotonic()
+    for (let attempt = 0; ; attempt++) {
+      if (attempt > 0) await this.#pause(attempt)
+      if (this.#stopped()) return
       const { copy, digest } = batch.seal(this.#epoch, this.#digest, chain)
       const sealed: SealedBatch = {
         stream: this.#options.stream,
@@ -146,8 +153,9 @@ export class JournalWriter {
         newDigest: digest,
         copy,
       }
-      const committed = (await this.#tryCommit(sealed)) || (await this.#settleBatch(sealed))
-      if (this.#state === 'stopped') return
+      const committed =
+        (await this.#tryCommit(sealed, attempt)) || (await this.#settleBatch(sealed))
+      if (this.#stopped()) return
       if (!committed) continue
       this.#head = newHead
       this.#digest = digest
@@ -169,12 +177,12 @@ export class JournalWriter {
   }
 
   /** True when the commit is durable; false when its outcome is not known. */
-  async #tryCommit(sealed: SealedBatch): Promise<boolean> {
+  async #tryCommit(sealed: SealedBatch, attempt: number): Promise<boolean> {
     const session = this.#session
     if (session === undefined) return false
     const sentAt = this.#parts.clock.monotonic()
     try {
-      await this.#withDeadline(session, async () => {
+      await this.#withDeadline(session, attempt, async () => {
         if (sealed.newHead > this.#partitionedTo) {
           this.#partitionedTo = await session.ensurePartition(sealed.newHead)
         }
@@ -184,16 +192,18 @@ export class JournalWriter {
       return true
     } catch (error) {
       if (isFinal(error)) this.#stop(error)
+      else this.#parts.listener.onTrouble(error as Error)
       return false
     }
   }
 
   /** Settles a commit of unknown outcome: true if the batch is in, false if it must go again. */
   async #settleBatch(sealed: SealedBatch): Promise<boolean> {
-    if (this.#state === 'stopped') return false
+    if (this.#stopped()) return false
     this.counts.settlements += 1
     try {
       const state = await this.#settle()
+      if (this.#stopped()) return false
       this.#state = 'committing'
       if (state.head === sealed.newHead && state.digest.equals(sealed.newDigest)) return true
       if (state.head === sealed.head && state.digest.equals(sealed.digest)) return false
@@ -211,17 +221,19 @@ export class JournalWriter {
 
   /** Connects and settles, again and again until it is done; rejects only on a final fault. */
   async #settle(): Promise<{ head: number; digest: Buffer }> {
-    const { store, clock, random } = this.#parts
+    const { store, clock } = this.#parts
     this.#state = 'settling'
     this.#session?.close()
     this.#session = undefined
-    let delayMs = retryDelayMsMin
-    for (;;) {
+    for (let attempt = 0; ; attempt++) {
+      if (attempt > 0) await this.#pause(attempt)
+      if (this.#stopped()) throw new Error('the writer is stopped')
       try {
         const session = await store.open()
         this.#session = session
+        if (this.#stopped()) throw new Error('the writer is stopped')
         const sentAt = clock.monotonic()
-        const state = await this.#withDeadline(session, () =>
+        const state = await this.#withDeadline(session, Math.min(attempt, 2), () =>
           session.settle(this.#options.stream, this.#options.owner),
         )
         this.#epoch = state.epoch
@@ -231,14 +243,18 @@ export class JournalWriter {
         this.#session?.close()
         this.#session = undefined
         if (isFinal(error)) throw error
+        this.#parts.listener.onTrouble(error as Error)
       }
-      if (this.#stopped()) throw new Error('the writer is stopped')
-      const pauseMs = delayMs * (0.5 + random() / 2)
-      await new Promise<void>((resolve) => {
-        clock.schedule(pauseMs, resolve)
-      })
-      delayMs = Math.min(delayMs * 2, retryDelayMsMax)
     }
+  }
+
+  /** Waits before the next attempt: longer each time, and not all streams at once. */
+  #pause(attempt: number): Promise<void> {
+    const { clock, random } = this.#parts
+    const delayMs = Math.min(retryDelayMsMin * 2 ** (attempt - 1), retryDelayMsMax)
+    return new Promise((resolve) => {
+      clock.schedule(delayMs * (0.5 + random() / 2), resolve)
+    })
   }
 
   #stopped(): boolean {
@@ -262,13 +278,14 @@ export class JournalWriter {
     const sentAt = this.#parts.clock.monotonic()
     try {
       if (session === undefined) throw new Error('there is no session')
-      await this.#withDeadline(session, () => session.confirm(this.#options.stream, this.#epoch))
+      await this.#withDeadline(session, 0, () => session.confirm(this.#options.stream, this.#epoch))
       this.#confirmed(sentAt)
     } catch (error) {
       if (isFinal(error)) {
         this.#stop(error)
         return
       }
+      this.#parts.listener.onTrouble(error as Error)
       await this.#settleIdle()
     }
     if (this.#stopped()) return
@@ -278,6 +295,7 @@ export class JournalWriter {
 
   /** The session of an idle writer broke: nothing is in question, but the head must be ours. */
   async #settleIdle(): Promise<void> {
+    this.counts.settlements += 1
     try {
       const state = await this.#settle()
       if (state.head !== this.#head || !state.digest.equals(this.#digest)) {
@@ -293,12 +311,17 @@ export class JournalWriter {
     this.#parts.listener.onConfirmed()
   }
 
-  /** Runs `work`; after the commit deadline the session is cut, which makes `work` reject. */
-  async #withDeadline<T>(session: JournalSession, work: () => Promise<T>): Promise<T> {
+  /** Runs `work`; after the deadline of this attempt the session is cut, and `work` rejects. */
+  async #withDeadline<T>(
+    session: JournalSession,
+    attempt: number,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const deadlineMs = this.#options.commitTimeoutMs * Math.min(2 ** attempt, deadlineFactorMax)
     return await new Promise<T>((resolve, reject) => {
-      const timer = this.#parts.clock.schedule(this.#options.commitTimeoutMs, () => {
+      const timer = this.#parts.clock.schedule(deadlineMs, () => {
         session.close()
-        reject(new Error(`the journal did not answer for ${this.#options.commitTimeoutMs} ms`))
+        reject(new Error(`the journal did not answer for ${deadlineMs} ms`))
       })
       work().then(
         (value) => {

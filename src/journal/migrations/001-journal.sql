@@ -47,8 +47,9 @@ create table if not exists daybook.journal (
 
 alter table daybook.journal alter column payload set storage plain;
 
--- Partitions of ten million seqs. Attaching a table locks out no reader and no writer.
-create or replace procedure daybook.ensure_partition(p_seq bigint)
+-- Partitions of ten million seqs; returns the last seq of the one that holds p_seq. Attaching a table
+-- locks out no reader and no writer.
+create or replace function daybook.ensure_partition(p_seq bigint) returns bigint
 language plpgsql as $$
 declare
   size constant bigint := 10000000;
@@ -57,7 +58,7 @@ declare
 begin
   perform pg_advisory_xact_lock(4849332, 1);
   if to_regclass('daybook.' || name) is not null then
-    return;
+    return lower + size - 1;
   end if;
   execute format('create table daybook.%I (like daybook.journal including all)', name);
   execute format('alter table daybook.%I alter column payload set storage plain', name);
@@ -65,6 +66,7 @@ begin
     name, name || '_range', lower, lower + size);
   execute format('alter table daybook.journal attach partition daybook.%I for values from (%s) to (%s)',
     name, lower, lower + size);
+  return lower + size - 1;
 end
 $$;
 
@@ -86,4 +88,4 @@ $$;
 insert into daybook.stream (id, generation) values (1, 1) on conflict do nothing;
 insert into daybook.book (slots, record_version)
 values (decode(repeat('00000001', 1024), 'hex'), 1) on conflict do nothing;
-call daybook.ensure_partition(0);
+select daybook.ensure_partition(0);

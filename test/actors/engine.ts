@@ -1,0 +1,647 @@
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import {
+  CommandKind,
+  type FollowUpInput,
+  type PostingInput,
+  type RequestContext,
+  type TransactionInput,
+  writeAccountCommand,
+  writeBatchHead,
+  writeFollowUp,
+  writeRead,
+  writeTransaction,
+} from '../../src/actors/command.js'
+import type { FrameWriter } from '../../src/actors/frame.js'
+import { refusalOf } from '../../src/actors/refusals.js'
+import type { Reply } from '../../src/actors/reply.js'
+import { type Outcome, Router, type RouterLimits } from '../../src/actors/router.js'
+import { Shard, type ShardOptions } from '../../src/actors/shard.js'
+import { noIndex } from '../../src/actors/transaction-decision.js'
+import { TransactionState } from '../../src/actors/transactions.js'
+import type { Clock, Timer } from '../../src/clock.js'
+import { digestChain } from '../../src/journal/digest.js'
+import { migrate } from '../../src/journal/migrate.js'
+import { endOldBackends, postgresStore } from '../../src/journal/postgres-session.js'
+import { type JournalReader, postgresReader } from '../../src/journal/reader.js'
+import {
+  type AccountCreatedBody,
+  type Attributes,
+  currencyWords,
+  plainPostingBody,
+  RecordKind,
+  readBody,
+  type TransactionBody,
+  viewRecord,
+} from '../../src/journal/record.js'
+import type { JournalSession, JournalStore } from '../../src/journal/session.js'
+import { takeOver } from '../../src/journal/take-over.js'
+import {
+  formatKey,
+  isUuid,
+  type Key,
+  keyFromBytes,
+  keyOf,
+  keyOfFollowUp,
+  slotOf,
+} from '../../src/key.js'
+import { normalise, parseDecimal } from '../../src/money.js'
+import {
+  type AccountChange,
+  type AccountView,
+  type Answer,
+  type BalanceView,
+  type FollowUp,
+  type ItemAnswer,
+  minorOf,
+  type NewAccount,
+  type NewTransaction,
+  type TransactionStatus,
+  type TransactionView,
+} from './model.js'
+
+/** A clock that stands still until the test moves it. */
+export class TestClock implements Clock {
+  #nowMs: number
+  #monotonicMs = 1000
+  readonly #timers = new Set<{ dueMs: number; task: () => void }>()
+
+  constructor(nowMs = Date.UTC(2024, 1, 29, 12)) {
+    this.#nowMs = nowMs
+  }
+
+  now(): number {
+    return this.#nowMs
+  }
+
+  monotonic(): number {
+    return this.#monotonicMs
+  }
+
+  schedule(delayMs: number, task: () => void): Timer {
+    const timer = { dueMs: this.#monotonicMs + delayMs, task }
+    this.#timers.add(timer)
+    return { cancel: () => this.#timers.delete(timer) }
+  }
+
+  nextTick(task: () => void): void {
+    setImmediate(task)
+  }
+
+  /** Time passes at once; then every timer that was due on the way fires, in order, late. */
+  advance(ms: number): void {
+    this.#nowMs += ms
+    this.#monotonicMs += ms
+    for (;;) {
+      const due = [...this.#timers].filter((timer) => timer.dueMs <= this.#monotonicMs)
+      const first = due.sort((a, b) => a.dueMs - b.dueMs)[0]
+      if (first === undefined) return
+      this.#timers.delete(first)
+      first.task()
+    }
+  }
+
+  /** Somebody sets the wall clock; the monotonic clock goes on. */
+  setWall(nowMs: number): void {
+    this.#nowMs = nowMs
+  }
+}
+
+/** What a command came to; `unanswered` and `overloaded` are the router's. */
+export type EngineAnswer = Answer | { outcome: 'unanswered' | 'overloaded' }
+
+export interface EngineOptions {
+  connectionString: string
+  clock?: TestClock
+  /** Puts a store that makes faults around the real one. */
+  wrap?: (store: JournalStore) => JournalStore
+  shard?: Partial<ShardOptions>
+  router?: Partial<RouterLimits>
+  random?: () => number
+}
+
+const stream = 1
+const tenant = 1
+
+/** Empties the journal, so that every run starts with a new book in the same database. */
+export async function emptyBook(connectionString: string): Promise<void> {
+  await withClient(connectionString, async (client) => {
+    await migrate(client)
+    await endOldBackends(client, [stream])
+    await client.query('truncate daybook.journal')
+    await client.query(
+      `update daybook.stream set head = 0, digest = decode(repeat('00', 32), 'hex'),
+         owner = null, backend_pid = null, backend_start = null`,
+    )
+  })
+}
+
+export async function withClient<T>(
+  connectionString: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = new pg.Client({ connectionString })
+  await client.connect()
+  return await work(client).finally(() => client.end())
+}
+
+/**
+ * The real shard, router and journal writer in this thread, on a real Postgres, with a clock that
+ * the test owns. What the API does between HTTP and a frame is done here in its plainest form.
+ */
+export class Engine {
+  readonly clock: TestClock
+  readonly #options: EngineOptions
+  readonly #reader: JournalReader
+  readonly #context: RequestContext = { tenant, principal: 7, correlation: keyOfName('correlation') }
+  /** Names by key: answers carry keys. */
+  readonly #names = new Map<string, string>()
+  #process!: EngineProcess
+  #closed = false
+
+  /** A book as it is in the database, taken over and served. */
+  static async start(options: EngineOptions): Promise<Engine> {
+    const engine = new Engine(options)
+    await engine.#boot()
+    return engine
+  }
+
+  private constructor(options: EngineOptions) {
+    this.#options = options
+    this.clock = options.clock ?? new TestClock()
+    this.#reader = postgresReader(options.connectionString, {
+      timeoutMs: 10_000,
+      onError: () => undefined,
+    })
+  }
+
+  get shard(): Shard {
+    return this.#process.shard
+  }
+
+  get router(): Router {
+    return this.#process.router
+  }
+
+  /** The fault that stopped the shard, if one did. */
+  get fault(): Error | undefined {
+    return this.#process.fault
+  }
+
+  /** As kill -9 would: nothing is finished, every connection breaks. */
+  crash(): void {
+    this.#process.kill()
+  }
+
+  /** A crash, and a new process that recovers from the journal. */
+  async restart(): Promise<void> {
+    this.crash()
+    await this.#boot()
+  }
+
+  /** A graceful end. */
+  async stop(): Promise<void> {
+    await this.#process.shard.stop()
+    await this.close()
+  }
+
+  /** Ends the engine whatever state it is in. */
+  async close(): Promise<void> {
+    this.#process.kill()
+    if (this.#closed) return
+    this.#closed = true
+    await this.#reader.close()
+  }
+
+  /** The phases of src/node.ts from `warming_up` to `serving`. */
+  async #boot(): Promise<void> {
+    const next = new EngineProcess(this.#options, this.clock)
+    this.#process = next
+    await next.shard.warmUp()
+    await withClient(this.#options.connectionString, (client) =>
+      takeOver(client, next.owner, () => undefined),
+    )
+    await next.shard.serve()
+  }
+
+  async createAccount(body: NewAccount): Promise<EngineAnswer> {
+    const id = this.#keyOf(body.id)
+    const overdraft = body.overdraftLimit
+    const created: AccountCreatedBody = {
+      currency: body.currency,
+      scale: body.scale,
+      class: body.class,
+      overdraftLimit: overdraft === 'unlimited' ? null : minor(overdraft, body.scale),
+      minimumBalance: minor(body.minimumBalance, body.scale),
+      ...(isUuid(body.id) ? {} : { name: body.id }),
+      ...present({ type: body.type, owner: body.owner, number: body.number }),
+      ...present({ metadata: body.metadata }),
+    }
+    const command = { kind: CommandKind.createAccount, id, body: created } as const
+    return await this.#ask(id, 1, (frame, request) =>
+      writeAccountCommand(frame, this.#context, request, command),
+    )
+  }
+
+  async changeAccount(change: AccountChange): Promise<EngineAnswer> {
+    const id = this.#keyOf(change.id)
+    const { status, overdraftLimit, minimumBalance, metadata, version } = change
+    const body = present({
+      status,
+      overdraftLimit:
+        overdraftLimit === undefined || overdraftLimit === 'unlimited'
+          ? overdraftLimit && null
+          : pairOf(overdraftLimit),
+      minimumBalance: minimumBalance === undefined ? undefined : pairOf(minimumBalance),
+      metadata,
+      version,
+    })
+    const command = { kind: CommandKind.changeAccount, id, body } as const
+    return await this.#ask(id, 1, (frame, request) =>
+      writeAccountCommand(frame, this.#context, request, command),
+    )
+  }
+
+  async post(body: NewTransaction): Promise<EngineAnswer> {
+    const input = this.#transactionInput(body)
+    return await this.#ask(input.id, 1, (frame, request) =>
+      writeTransaction(frame, this.#context, request, input),
+    )
+  }
+
+  async batch(bodies: NewTransaction[], atomic: boolean): Promise<EngineAnswer> {
+    const inputs = bodies.map((body) => this.#transactionInput(body))
+    return await this.#ask(inputs[0].id, bodies.length + 1, (frame, request) => {
+      writeBatchHead(frame, this.#context, request, { count: bodies.length, atomic })
+      for (const input of inputs) writeTransaction(frame, this.#context, request, input)
+    })
+  }
+
+  /** Posts or voids a hold, or reverses: first reads the postings to reverse, as the API does. */
+  async followUp(command: FollowUp): Promise<EngineAnswer> {
+    const target = this.#targetKey(command.target)
+    let postings: PostingInput[] = []
+    if (command.kind === 'reverse') {
+      const read = await this.#submit(target, 1, (frame, request) =>
+        writeRead(frame, this.#context, request, {
+          kind: CommandKind.readTransaction,
+          id: target,
+          minSeq: 0,
+        }),
+      )
+      if (read.kind !== 'transaction') return await this.#answerOf(read)
+      const words = await this.#reader.readRecord(read.stream, read.body.recordSeq)
+      postings = reversedPostings(words)
+    }
+    const input: FollowUpInput = {
+      kind: followUpKinds[command.kind],
+      id: keyOfFollowUp(tenant, target, keyOfName(command.id)),
+      target,
+      amounts: (command.amounts ?? []).map(decimal),
+      keepRest: command.keepRest === true,
+      postings,
+      effectiveDate: command.effectiveDate,
+      attributes: { ...attributesOf(command), name: command.id },
+    }
+    return await this.#ask(target, 1, (frame, request) =>
+      writeFollowUp(frame, this.#context, request, input),
+    )
+  }
+
+  async readAccount(id: string, minSeq: number): Promise<EngineAnswer> {
+    return await this.#read(CommandKind.readAccount, this.#keyOf(id), minSeq)
+  }
+
+  /** `id` as the model has it: of a transaction, or `target/id` of what follows it. */
+  async readTransaction(id: string, minSeq: number): Promise<EngineAnswer> {
+    return await this.#read(CommandKind.readTransaction, this.#targetKey(id), minSeq)
+  }
+
+  async #read(
+    kind: typeof CommandKind.readAccount | typeof CommandKind.readTransaction,
+    id: Key,
+    minSeq: number,
+  ): Promise<EngineAnswer> {
+    return await this.#ask(id, 1, (frame, request) =>
+      writeRead(frame, this.#context, request, { kind, id, minSeq }),
+    )
+  }
+
+  async #ask(
+    id: Key,
+    commands: number,
+    write: (frame: FrameWriter, request: number) => void,
+  ): Promise<EngineAnswer> {
+    return await this.#answerOf(await this.#submit(id, commands, write))
+  }
+
+  #submit(
+    id: Key,
+    commands: number,
+    write: (frame: FrameWriter, request: number) => void,
+  ): Promise<Outcome> {
+    return this.router.submit(this.router.shardOf(slotOf(id)), commands, write)
+  }
+
+  async #answerOf(outcome: Outcome): Promise<EngineAnswer> {
+    switch (outcome.kind) {
+      case 'overloaded':
+      case 'unanswered':
+        return { outcome: outcome.kind }
+      case 'refused':
+        return { outcome: 'refused', code: refusalOf(outcome.refusal).code, ...at(outcome.index) }
+      case 'account':
+        return {
+          outcome: 'account',
+          replayed: outcome.replayed,
+          account: accountView(outcome),
+        }
+      case 'accepted':
+        return {
+          outcome: 'accepted',
+          seq: outcome.seq,
+          transaction: this.#transactionView(outcome.record, outcome.state),
+          balances: this.#balancesOf(outcome),
+        }
+      case 'transaction': {
+        const { recordSeq, remaining, replayed } = outcome.body
+        const words = await this.#reader.readRecord(outcome.stream, recordSeq)
+        return {
+          outcome: replayed ? 'replayed' : 'read',
+          seq: recordSeq,
+          transaction: { ...this.#transactionView(words, outcome.state), remaining },
+        }
+      }
+      case 'batch': {
+        const { atomicRefusal, index, items } = outcome
+        return atomicRefusal === 0
+          ? { outcome: 'batch', items: itemsOf(items) }
+          : { outcome: 'refused', code: refusalOf(atomicRefusal).code, ...at(index) }
+      }
+    }
+  }
+
+  #transactionInput(body: NewTransaction): TransactionInput {
+    const attributes = attributesOf(body)
+    if (!isUuid(body.id)) attributes.name = body.id
+    return {
+      id: this.#keyOf(body.id),
+      postings: body.postings.map(({ debit, credit, amount, currency }) => ({
+        debit: this.#keyOf(debit),
+        credit: this.#keyOf(credit),
+        amount: decimal(amount),
+        currency: currency === undefined ? undefined : currencyWords(currency),
+      })),
+      imported: body.imported === true,
+      pending: body.pending === true,
+      expiresAt: body.expiresAt,
+      effectiveDate: body.effectiveDate,
+      conditions: (body.conditions ?? []).map(({ account, version }) => ({
+        account: this.#keyOf(account),
+        version,
+      })),
+      attributes,
+    }
+  }
+
+  #transactionView(words: Uint32Array, state: number): TransactionView {
+    const record = viewRecord(words, 0)
+    const body: TransactionBody =
+      record.kind === RecordKind.posting
+        ? plainPostingBody(words, 0)
+        : readBody<TransactionBody>(words, 0)
+    const { code, reference, description, category, number, metadata } = body
+    return {
+      status: statusNames[state],
+      postings: body.postings.map(([debit, credit, amount, currency]) => ({
+        debit: this.#nameOf(keyFromBytes(debit, 0)),
+        credit: this.#nameOf(keyFromBytes(credit, 0)),
+        amount,
+        currency,
+      })),
+      effectiveDate: body.effectiveDate,
+      recordedAt: record.time,
+      expiresAt: body.expiresAt === undefined ? undefined : Number(body.expiresAt),
+      imported: record.imported,
+      ...{ code, reference, description, category, number, metadata },
+    }
+  }
+
+  #balancesOf(reply: Extract<Reply, { kind: 'accepted' }>): Record<string, BalanceView> {
+    const balances: Record<string, BalanceView> = {}
+    for (const { account, version, counters } of reply.balances) {
+      balances[this.#names.get(account) ?? account] = { version, ...counters }
+    }
+    return balances
+  }
+
+  #keyOf(text: string): Key {
+    const key = keyOfName(text)
+    this.#names.set(formatKey(key), text)
+    return key
+  }
+
+  #targetKey(text: string): Key {
+    const [target, ...rest] = text.split('/')
+    return rest.reduce(
+      (key, id) => keyOfFollowUp(tenant, key, keyOfName(id)),
+      this.#keyOf(target),
+    )
+  }
+
+  #nameOf(key: Key): string {
+    const text = formatKey(key)
+    return this.#names.get(text) ?? text
+  }
+}
+
+/** One life of the process: from its start to its crash. */
+class EngineProcess {
+  readonly owner = randomUUID()
+  readonly shard: Shard
+  readonly router: Router
+  fault: Error | undefined
+  readonly #sessions = new Set<JournalSession>()
+  #alive = true
+
+  constructor(options: EngineOptions, clock: TestClock) {
+    const ownClock = this.#clockWhileAlive(clock)
+    const real = postgresStore(options.connectionString, 5000)
+    const shard = new Shard(
+      {
+        stream,
+        owner: this.owner,
+        leaseMs: 10_000,
+        commitTimeoutMs: 5000,
+        admissionTimeoutMs: 5000,
+        limits: { accountsMax: 1000, transactionsMax: 100_000 },
+        ...options.shard,
+      },
+      {
+        clock: ownClock,
+        store: this.#storeWhileAlive(options.wrap?.(real) ?? real),
+        random: options.random ?? Math.random,
+        chain: digestChain(),
+        send: (frame) => {
+          if (this.#alive) this.router.receive(frame)
+        },
+        onStopped: (fault) => {
+          this.fault = fault
+        },
+        onProgress: () => undefined,
+        observer: {
+          onBatch: () => undefined,
+          onRefused: () => undefined,
+          onExpired: () => undefined,
+          onStall: () => undefined,
+        },
+      },
+    )
+    this.shard = shard
+    const port = { stream, send: (frame: ArrayBuffer) => this.#alive && shard.receive(frame) }
+    this.router = new Router(
+      ownClock,
+      {
+        inFlightCommandsMax: 65_536,
+        inFlightBytesMax: 1 << 28,
+        requestTimeoutMs: 1e12,
+        ...options.router,
+      },
+      [port as { stream: number; send(frame: ArrayBuffer): void }],
+      new Int32Array(1024),
+    )
+  }
+
+  /** From here on this process does nothing any more, whatever it was doing. */
+  kill(): void {
+    this.#alive = false
+    for (const session of this.#sessions) session.close()
+    this.router.close()
+  }
+
+  #clockWhileAlive(clock: TestClock): Clock {
+    const whileAlive = (task: () => void) => () => {
+      if (this.#alive) task()
+    }
+    return {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      schedule: (delayMs, task) => clock.schedule(delayMs, whileAlive(task)),
+      nextTick: (task) => clock.nextTick(whileAlive(task)),
+    }
+  }
+
+  #storeWhileAlive(store: JournalStore): JournalStore {
+    const never = new Promise<never>(() => undefined)
+    return {
+      open: async () => {
+        if (!this.#alive) return await never
+        const session = await store.open()
+        if (!this.#alive) {
+          session.close()
+          return await never
+        }
+        this.#sessions.add(session)
+        return session
+      },
+    }
+  }
+}
+
+const followUpKinds = {
+  post: CommandKind.postHold,
+  void: CommandKind.voidHold,
+  reverse: CommandKind.reverse,
+} as const
+
+const statusNames: Record<number, TransactionStatus> = {
+  [TransactionState.posted]: 'posted',
+  [TransactionState.pending]: 'pending',
+  [TransactionState.holdPosted]: 'hold posted',
+  [TransactionState.holdVoided]: 'hold voided',
+  [TransactionState.holdExpired]: 'hold expired',
+  [TransactionState.holdPost]: 'hold post',
+  [TransactionState.holdVoid]: 'hold void',
+  [TransactionState.reversal]: 'reversal',
+  [TransactionState.reversed]: 'reversed',
+}
+
+function accountView({ balance, body }: Extract<Reply, { kind: 'account' }>): AccountView {
+  return {
+    currency: balance.currency,
+    class: balance.accountClass,
+    status: balance.status,
+    type: body.type,
+    owner: body.owner,
+    number: body.number,
+    overdraftLimit: body.overdraftLimit,
+    minimumBalance: body.minimumBalance,
+    ...balance.counters,
+    version: balance.version,
+    createdAt: body.createdAt,
+    metadata: body.metadata,
+  }
+}
+
+function itemsOf(bytes: Buffer): ItemAnswer[] {
+  return Array.from({ length: bytes.length / 16 }, (_, index) => {
+    const at = index * 16
+    if (bytes[at] === 2) {
+      return { outcome: 'refused', code: refusalOf(bytes.readUInt16LE(at + 2)).code }
+    }
+    const seq = Number(bytes.readBigUInt64LE(at + 8))
+    return { outcome: bytes[at] === 0 ? 'accepted' : 'replayed', seq }
+  })
+}
+
+function reversedPostings(words: Uint32Array): PostingInput[] {
+  const body =
+    (words[0] & 0xff) === RecordKind.posting
+      ? plainPostingBody(words, 0)
+      : readBody<TransactionBody>(words, 0)
+  return body.postings
+    .filter(([, , amount]) => amount > 0n)
+    .map(([debit, credit, amount, currency, scale]) => ({
+      debit: keyFromBytes(credit, 0),
+      credit: keyFromBytes(debit, 0),
+      amount: normalise(amount, scale),
+      currency: currencyWords(currency),
+    }))
+}
+
+function attributesOf(body: Attributes): Attributes {
+  const { code, reference, description, category, number, metadata } = body
+  return present({ code, reference, description, category, number, metadata })
+}
+
+function keyOfName(text: string): Key {
+  const key = keyOf(tenant, text)
+  if (key === undefined) throw new Error(`no key: ${text}`)
+  return key
+}
+
+function decimal(text: string): { mantissa: bigint; decimals: number } {
+  const value = parseDecimal(text)
+  if (value === undefined) throw new Error(`no amount: ${text}`)
+  return value
+}
+
+function pairOf(text: string): [bigint, number] {
+  const { mantissa, decimals } = decimal(text)
+  return [mantissa, decimals]
+}
+
+function minor(text: string, scale: number): bigint {
+  const units = minorOf(text, scale)
+  if (units === undefined) throw new Error(`too many decimals: ${text}`)
+  return units
+}
+
+function at(index: number): { index?: number } {
+  return index === noIndex ? {} : { index }
+}
+
+function present<T extends object>(value: T): T {
+  const entries = Object.entries(value).filter(([, entry]) => entry !== undefined)
+  return Object.fromEntries(entries) as T
+}

@@ -1,0 +1,259 @@
+import assert from 'node:assert/strict'
+import { inspect } from 'node:util'
+import fc from 'fast-check'
+import t from 'tap'
+import { bookDigest } from '../../src/actors/digest.js'
+import { refusals } from '../../src/actors/refusals.js'
+import { temporaryPostgres } from '../postgres.js'
+import { emptyBook, Engine, type EngineAnswer } from './engine.js'
+import { type Answer, LedgerModel, type ModelLimits } from './model.js'
+import {
+  accountIds,
+  bodyOfFollowUp,
+  bodyOfPost,
+  freshId,
+  pickOf,
+  prelude,
+  repeated,
+  type Sent,
+  type Step,
+  steps,
+} from './scenario.js'
+
+t.setTimeout(1_800_000)
+
+/** Refusals that no sequence of commands on one shard meets. */
+const notHere = new Map([
+  ['funds_reserved', 'reservations come with several shards'],
+  ['journal_unavailable', 'needs a journal that stands still: concurrent.test.ts'],
+])
+
+t.test('random commands, one after the other, answer as a plain model does', async (t) => {
+  const postgres = await temporaryPostgres(t)
+  const connectionString = await postgres.createDatabase()
+  const hits = new Map<string, number>()
+  const seed = Number(process.env.DAYBOOK_TEST_SEED ?? 20240229)
+  const property = fc.asyncProperty(limits, steps(60), async (limits, steps) => {
+    const run = await Run.start(connectionString, limits, hits)
+    try {
+      for (const step of [...prelude, ...steps]) {
+        await run.take(step)
+        run.assertLimits()
+      }
+      await run.finish()
+    } finally {
+      await run.engine.close()
+    }
+  })
+  await fc.assert(property, {
+    numRuns: Number(process.env.DAYBOOK_TEST_RUNS ?? 150),
+    seed,
+    path: process.env.DAYBOOK_TEST_PATH,
+  })
+  t.comment([...hits].map(([code, count]) => `${code} ${count}`).join(', '))
+  for (const { code } of refusals) {
+    if (notHere.has(code)) t.notOk(hits.has(code), `${code} is not met: ${notHere.get(code)}`)
+    else t.ok(hits.has(code), `${code} is met`)
+  }
+})
+
+/** Now and then a process with little room. */
+const limits: fc.Arbitrary<ModelLimits> = fc.oneof(
+  { weight: 9, arbitrary: fc.constant({ accountsMax: 1000, transactionsMax: 1000 }) },
+  { weight: 1, arbitrary: fc.constant({ accountsMax: 8, transactionsMax: 12 }) },
+)
+
+/** The engine and the model beside each other. */
+class Run {
+  readonly engine: Engine
+  readonly #model: LedgerModel
+  readonly #hits: Map<string, number>
+  readonly #sent: Sent[] = []
+  #ids = 0
+
+  static async start(
+    connectionString: string,
+    limits: ModelLimits,
+    hits: Map<string, number>,
+  ): Promise<Run> {
+    await emptyBook(connectionString)
+    return new Run(await Engine.start({ connectionString, shard: { limits } }), limits, hits)
+  }
+
+  private constructor(engine: Engine, limits: ModelLimits, hits: Map<string, number>) {
+    this.engine = engine
+    this.#model = new LedgerModel(engine.clock.now(), limits)
+    this.#hits = hits
+  }
+
+  async take(step: Step): Promise<void> {
+    const model = this.#model
+    switch (step.do) {
+      case 'create':
+        return await this.#send({
+          kind: 'create',
+          body: { ...step.body, id: accountIds[step.account % accountIds.length] },
+        })
+      case 'change': {
+        const known = pickOf([...model.accounts.keys()], step.account)
+        const id = step.unknown || known === undefined ? 'nobody' : known
+        const version = model.accounts.get(id)?.version ?? 0
+        const change = { ...step.change, id }
+        const full =
+          step.version === 'none'
+            ? change
+            : { ...change, version: version + (step.version === 'wrong' ? 1 : 0) }
+        return this.#compare(step, await this.engine.changeAccount(full), model.changeAccount(full))
+      }
+      case 'post':
+        return await this.#send({ kind: 'post', body: bodyOfPost(model, step.post, this.#freshId()) })
+      case 'followUp':
+        return await this.#send({
+          kind: 'followUp',
+          body: bodyOfFollowUp(model, step.follow, this.#freshId()),
+        })
+      case 'repeat': {
+        const sent = pickOf(this.#sent, step.pick)
+        return sent === undefined ? undefined : await this.#send(repeated(sent, step.how))
+      }
+      case 'batch':
+        return await this.#batch(step)
+      case 'read':
+        return await this.#read(step)
+      case 'advance':
+        this.engine.clock.advance(step.ms)
+        model.advance(step.ms)
+        return
+      case 'restart':
+        return await this.#restart()
+    }
+  }
+
+  /** The engine has just answered as the model did, so that the model's limits are its own. */
+  assertLimits(): void {
+    assert.deepEqual(this.#model.beyondLimit, [], 'no available balance has crossed its limit')
+  }
+
+  /** At the end everything is read, before and after a restart. */
+  async finish(): Promise<void> {
+    await this.#readEverything()
+    this.#assertConservation()
+    await this.#restart()
+    await this.#readEverything()
+    await this.engine.stop()
+  }
+
+  async #send(sent: Sent): Promise<void> {
+    this.#sent.push(sent)
+    switch (sent.kind) {
+      case 'create':
+        return this.#compare(
+          sent,
+          await this.engine.createAccount(sent.body),
+          this.#model.createAccount(sent.body),
+        )
+      case 'post':
+        return this.#compare(sent, await this.engine.post(sent.body), this.#model.post(sent.body))
+      case 'followUp':
+        return this.#compare(
+          sent,
+          await this.engine.followUp(sent.body),
+          this.#model.followUp(sent.body),
+        )
+    }
+  }
+
+  async #batch(step: Extract<Step, { do: 'batch' }>): Promise<void> {
+    const bodies = step.posts.map((post) => bodyOfPost(this.#model, post, this.#freshId()))
+    const posts = this.#sent.filter((sent) => sent.kind === 'post')
+    const earlier = step.repeat === undefined ? undefined : pickOf(posts, step.repeat)
+    if (earlier !== undefined) bodies.splice(step.posts.length >> 1, 0, earlier.body)
+    for (const body of bodies) this.#sent.push({ kind: 'post', body })
+    this.#compare(
+      { ...step, bodies },
+      await this.engine.batch(bodies, step.atomic),
+      this.#model.batch(bodies, step.atomic),
+    )
+  }
+
+  async #read(step: Extract<Step, { do: 'read' }>): Promise<void> {
+    const { engine } = this
+    const model = this.#model
+    const minSeq = step.ahead ? engine.shard.gauges.durableSeq + 100 : 0
+    if (step.what === 'account') {
+      const id = step.unknown ? 'nobody' : (pickOf(accountIds, step.pick) ?? 'nobody')
+      const answer = await engine.readAccount(id, minSeq)
+      return this.#compare(step, answer, model.readAccount(id, minSeq))
+    }
+    const known = pickOf([...model.transactions.keys()], step.pick)
+    const id = step.unknown || known === undefined ? 'nobody' : known
+    const answer = await engine.readTransaction(id, minSeq)
+    return this.#compare(step, answer, model.readTransaction(id, minSeq))
+  }
+
+  async #restart(): Promise<void> {
+    const before = bookDigest(this.engine.shard.book)
+    await this.engine.restart()
+    assert.equal(bookDigest(this.engine.shard.book), before, 'replay gives the same digest')
+  }
+
+  async #readEverything(): Promise<void> {
+    const model = this.#model
+    const { accounts, transactions } = this.engine.shard.gauges
+    assert.equal(accounts, model.accounts.size)
+    assert.equal(transactions, model.transactions.size)
+    const reads = [
+      ...[...model.accounts.keys()].map(async (id) =>
+        this.#compare(id, await this.engine.readAccount(id, 0), model.readAccount(id, 0)),
+      ),
+      ...[...model.transactions.keys()].map(async (id) =>
+        this.#compare(id, await this.engine.readTransaction(id, 0), model.readTransaction(id, 0)),
+      ),
+    ]
+    await Promise.all(reads)
+  }
+
+  #assertConservation(): void {
+    const { accounts } = this.engine.shard.book
+    const sums = new Map<string, bigint[]>()
+    for (let row = 0; row < accounts.count; row++) {
+      const { code } = accounts.currencyOf(row)
+      const [posted, pending] = sums.get(code) ?? [0n, 0n]
+      sums.set(code, [
+        posted + accounts.debitsPosted.get(row) - accounts.creditsPosted.get(row),
+        pending + accounts.debitsPending.get(row) - accounts.creditsPending.get(row),
+      ])
+    }
+    for (const [code, sum] of sums) assert.deepEqual(sum, [0n, 0n], `${code}: debits are credits`)
+  }
+
+  #compare(what: unknown, answer: EngineAnswer, expected: Answer): void {
+    this.#count(answer)
+    try {
+      assert.deepStrictEqual(withoutAbsent(answer), withoutAbsent(expected))
+    } catch (error) {
+      const command = inspect(what, { depth: 6, breakLength: 100 })
+      throw new Error(`answer (+) and model (-) differ at ${command}: ${(error as Error).message}`)
+    }
+  }
+
+  #count(answer: EngineAnswer): void {
+    const answers = answer.outcome === 'batch' ? answer.items : [answer]
+    for (const each of answers) {
+      if (each.outcome !== 'refused') continue
+      this.#hits.set(each.code, (this.#hits.get(each.code) ?? 0) + 1)
+    }
+  }
+
+  #freshId(): string {
+    this.#ids += 1
+    return freshId(this.#ids)
+  }
+}
+
+function withoutAbsent(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutAbsent)
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).filter(([, entry]) => entry !== undefined)
+  return Object.fromEntries(entries.map(([name, entry]) => [name, withoutAbsent(entry)]))
+}

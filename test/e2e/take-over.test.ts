@@ -1,0 +1,129 @@
+import pg from 'pg'
+import t from 'tap'
+import { temporaryPostgres } from '../postgres.js'
+import { HttpClient, isAcknowledged } from './client-log.js'
+import { checkBook } from './journal-check.js'
+import { Load, single } from './load.js'
+import { roundsOr } from './rounds.js'
+import { ServerProcess, until } from './server.js'
+
+const rounds = roundsOr(3)
+const exitTakenOver = 3
+const leaseMs = 1000
+
+t.setTimeout(60_000 + rounds * 30_000)
+
+const postgres = await temporaryPostgres(t)
+
+t.test('each server takes over from the one before it, under load', async (t) => {
+  const DATABASE_URL = await postgres.createDatabase()
+  const load = new Load()
+  let server = await ServerProcess.start(t, { DATABASE_URL })
+  await load.open(server.url)
+  for (let round = 0; round < rounds; round++) {
+    load.start(server.url)
+    await load.acknowledged(100 + Math.random() * 200)
+    const next = await ServerProcess.start(t, { DATABASE_URL })
+    t.same(await server.ended(), { code: exitTakenOver, signal: null })
+    await load.lost()
+    // Repeats that the load sends here may be of ids that the first server acknowledged.
+    load.start(next.url)
+    await load.acknowledged(100)
+    await load.stop()
+    await checkBook(t, { url: next.url, connectionString: DATABASE_URL, load })
+    server = next
+  }
+})
+
+t.test('two servers that start at once: one serves, the journal is whole', async (t) => {
+  const DATABASE_URL = await postgres.createDatabase()
+  const load = new Load()
+  const first = await ServerProcess.start(t, { DATABASE_URL })
+  await load.open(first.url)
+  for (let round = 0; round < rounds; round++) {
+    const two = [0, 1].map(() => ServerProcess.spawn(t, { DATABASE_URL }))
+    await until('one of them is left', () => two.filter(({ ending }) => !ending).length === 1)
+    const [left] = two.filter(({ ending }) => ending === undefined)
+    await until('it serves', () => left.serves)
+    load.start(left.url)
+    await load.acknowledged(50)
+    await load.stop()
+    await checkBook(t, { url: left.url, connectionString: DATABASE_URL, load })
+    const ended = two.filter(({ ending }) => ending !== undefined).map(({ ending }) => ending?.code)
+    t.ok(ended[0] === exitTakenOver || ended[0] === 1, `the other has ended: ${ended[0]}`)
+    await left.end('SIGTERM')
+  }
+})
+
+t.test('a server that was frozen while it was taken over answers nothing more', async (t) => {
+  for (let round = 0; round < rounds; round++) {
+    const DATABASE_URL = await postgres.createDatabase()
+    const settings = { DATABASE_URL, DAYBOOK_LEASE_MS: String(leaseMs) }
+    const load = new Load()
+    const first = await ServerProcess.start(t, settings)
+    await load.open(first.url)
+    const done = [...load.log.requests][0]
+    load.start(first.url)
+    await load.acknowledged(100)
+    first.signal('SIGSTOP')
+    const frozenAt = performance.now()
+    const second = await ServerProcess.start(t, settings)
+
+    // Sent to the frozen one: a new posting, a repeat, a read. They wait in its socket.
+    const client = new HttpClient(first.url, 4)
+    const [cash, , customer] = load.accounts
+    const fresh = load.log.add(single([{ debit: cash.id, credit: customer.id, amount: 1n }]))
+    const late = [
+      client.post(fresh.path, fresh.body),
+      client.post(done.path, done.body),
+      client.get(`/v1/accounts/${customer.id}`),
+      client.get(`/v1/transactions/${done.body.id}`),
+    ]
+    await until('the lease has run out', () => performance.now() > frozenAt + 1.2 * leaseMs)
+    first.signal('SIGCONT')
+    t.same(await first.ended(), { code: exitTakenOver, signal: null })
+    await load.lost()
+    const answers = await Promise.all(late)
+    client.close()
+    t.same(
+      answers.filter((answer) => answer.kind === 'answer' && answer.status < 500),
+      [],
+      'nothing was answered with success, nor refused',
+    )
+    load.log.record(fresh, answers[0])
+    t.notOk(isAcknowledged(fresh.entries[0]))
+
+    load.start(second.url)
+    await load.acknowledged(50)
+    await load.stop()
+    await checkBook(t, { url: second.url, connectionString: DATABASE_URL, load })
+    await second.end('SIGTERM')
+  }
+})
+
+t.test('a second start on the same port fails before it takes anything', async (t) => {
+  const DATABASE_URL = await postgres.createDatabase()
+  const load = new Load()
+  const first = await ServerProcess.start(t, { DATABASE_URL })
+  await load.open(first.url)
+  load.start(first.url)
+  await load.acknowledged(20)
+  const before = await ownerOf(DATABASE_URL)
+  const second = ServerProcess.spawn(t, { DATABASE_URL, DAYBOOK_PORT: String(first.port) })
+  t.same(await second.ended(), { code: 1, signal: null })
+  t.match(second.log, /EADDRINUSE/)
+  await load.acknowledged(20)
+  await load.stop()
+  t.same(await ownerOf(DATABASE_URL), before, 'the stream is still the first one’s')
+  t.equal(first.ending, undefined)
+  await checkBook(t, { url: first.url, connectionString: DATABASE_URL, load })
+})
+
+async function ownerOf(connectionString: string): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString })
+  await client.connect()
+  const { rows } = await client
+    .query('select id, owner, epoch, backend_pid from daybook.stream')
+    .finally(() => client.end())
+  return rows
+}
