@@ -127,7 +127,7 @@ const tenant = 1
 export async function emptyBook(connectionString: string): Promise<void> {
   await withClient(connectionString, async (client) => {
     await migrate(client)
-    await endOldBackends(client, [stream])
+    await endOldBackends(client, { streams: [stream] })
     await client.query('truncate daybook.journal')
     await client.query(
       `update daybook.stream set head = 0, digest = decode(repeat('00', 32), 'hex'),
@@ -489,6 +489,7 @@ class EngineProcess {
           this.fault = fault
         },
         onProgress: () => undefined,
+      onTrouble: () => undefined,
         observer: {
           onBatch: () => undefined,
           onRefused: () => undefined,
