@@ -14,7 +14,7 @@ export interface Server {
 }
 
 /** As `npm start` has it: short-lived objects of many requests at once need room. The peer too. */
-const SERVER_WORDS = ['--max-semi-space-size=32']
+const SERVER_WORDS = ['--max-semi-space-size=64']
 
 /**
  * Starts a Node program, with `nodeWords` for Node itself, and waits for the line `… serves on http://HOST:PORT` on its stdout.

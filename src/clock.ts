@@ -45,8 +45,15 @@ export function dayOf(timeMs: number): number {
 
 /** `YYYY-MM-DD` of a day number. */
 export function formatDay(day: number): string {
-  return new Date(day * dayMs).toISOString().slice(0, 10)
+  if (day !== lastDay.day) {
+    lastDay.text = new Date(day * dayMs).toISOString().slice(0, 10)
+    lastDay.day = day
+  }
+  return lastDay.text
 }
+
+/** Nearly all transactions are of one day. */
+const lastDay = { day: Number.NaN, text: '' }
 
 /** Day number of `YYYY-MM-DD` between the years 0001 and 9999, or undefined if there is no such date. */
 export function parseDay(text: string): number | undefined {

@@ -84,7 +84,8 @@ function errorsPage(): string {
   const requests = codes.filter((code) => !numbers.has(code))
   const kind = (code: ErrorCode) => (errorKinds[code].transient ? 'transient' : 'final')
   const rows = requests.map(
-    (code) => `| \`${code}\` | ${errorKinds[code].status} | ${kind(code)} | ${errorKinds[code].meaning} |`,
+    (code) =>
+      `| \`${code}\` | ${errorKinds[code].status} | ${kind(code)} | ${errorKinds[code].meaning} |`,
   )
   const refusalRows = refusals.map(
     ({ code, number, message }) =>

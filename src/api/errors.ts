@@ -70,8 +70,9 @@ export async function sendError(
 ): Promise<void> {
   const known = toApiError(error)
   const { status } = errorKinds[known.code]
-  if (known.code === 'internal_error') request.log.error({ err: error }, 'a request failed')
-  else if (status >= 500) request.log.warn({ code: known.code }, known.message)
+  const line = { correlationId: request.id, code: known.code, status }
+  if (known.code === 'internal_error') request.log.error({ ...line, err: error }, known.message)
+  else request.log[status >= 500 ? 'warn' : 'info'](line, known.message)
   void reply.header('x-correlation-id', request.id)
   if (wantsRetryAfter(status)) void reply.header('retry-after', retryAfterSeconds)
   await reply.code(status).type('application/json; charset=utf-8').send(errorBody(known, request))

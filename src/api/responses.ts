@@ -91,6 +91,7 @@ const movement: ErrorCode[] = [
 ]
 const transaction: ErrorCode[] = [
   ...movement,
+  'id_in_the_future',
   'expiry_in_the_past',
   'same_account',
   'currency_mismatch',
@@ -194,6 +195,7 @@ export const holdPosted = {
     ...accounts,
     'effective_date_in_the_past',
     'too_many_decimals',
+    'amounts_mismatch',
     'exceeds_hold',
   ]),
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
+import type { AccountCreation } from '../../src/actors/account-decision.js'
 import {
   CommandKind,
   type FollowUpInput,
@@ -25,7 +26,6 @@ import { migrate } from '../../src/journal/migrate.js'
 import { endOldBackends, postgresStore } from '../../src/journal/postgres-session.js'
 import { type JournalReader, postgresReader } from '../../src/journal/reader.js'
 import {
-  type AccountCreatedBody,
   type Attributes,
   currencyWords,
   plainPostingBody,
@@ -193,6 +193,15 @@ export class Engine {
     this.#process.kill()
   }
 
+  /** Resolves when the journal has nothing to do, so that moving the clock cuts nothing off. */
+  async quiet(): Promise<void> {
+    while (this.#process.isBusy) {
+      await new Promise((resolve) => {
+        setTimeout(resolve, 1)
+      })
+    }
+  }
+
   /** A crash, and a new process that recovers from the journal. */
   async restart(): Promise<void> {
     this.crash()
@@ -226,17 +235,19 @@ export class Engine {
 
   async createAccount(body: NewAccount): Promise<EngineAnswer> {
     const id = this.#keyOf(body.id)
-    const overdraft = body.overdraftLimit
-    const created: AccountCreatedBody = {
+    const { scale, overdraftLimit, minimumBalance } = body
+    const created: AccountCreation = present({
       currency: body.currency,
-      scale: body.scale,
+      scale,
       class: body.class,
-      overdraftLimit: overdraft === 'unlimited' ? null : minor(overdraft, body.scale),
-      minimumBalance: minor(body.minimumBalance, body.scale),
-      ...(isUuid(body.id) ? {} : { name: body.id }),
-      ...present({ type: body.type, owner: body.owner, number: body.number }),
-      ...present({ metadata: body.metadata }),
-    }
+      overdraftLimit: overdraftLimit === undefined ? undefined : limitOf(overdraftLimit, scale),
+      minimumBalance: minimumBalance === undefined ? undefined : minor(minimumBalance, scale),
+      name: isUuid(body.id) ? undefined : body.id,
+      type: body.type,
+      owner: body.owner,
+      number: body.number,
+      metadata: body.metadata,
+    })
     const command = { kind: CommandKind.createAccount, id, body: created } as const
     return await this.#ask(id, 1, (frame, request) =>
       writeAccountCommand(frame, this.#context, request, command),
@@ -462,6 +473,8 @@ class EngineProcess {
   readonly router: Router
   fault: Error | undefined
   readonly #sessions = new Set<JournalSession>()
+  /** Calls to the store that have not returned yet. */
+  #calls = 0
   #alive = true
 
   constructor(options: EngineOptions, clock: TestClock) {
@@ -489,7 +502,7 @@ class EngineProcess {
           this.fault = fault
         },
         onProgress: () => undefined,
-      onTrouble: () => undefined,
+        onTrouble: () => undefined,
         observer: {
           onBatch: () => undefined,
           onRefused: () => undefined,
@@ -511,6 +524,10 @@ class EngineProcess {
       [port as { stream: number; send(frame: ArrayBuffer): void }],
       new Int32Array(1024),
     )
+  }
+
+  get isBusy(): boolean {
+    return this.#calls > 0 || this.shard.gauges.openRecords > 0
   }
 
   /** From here on this process does nothing any more, whatever it was doing. */
@@ -537,15 +554,30 @@ class EngineProcess {
     return {
       open: async () => {
         if (!this.#alive) return await never
-        const session = await store.open()
+        const session = await this.#counted(store.open())
         if (!this.#alive) {
           session.close()
           return await never
         }
         this.#sessions.add(session)
-        return session
+        return {
+          commit: (batch) => this.#counted(session.commit(batch)),
+          settle: (stream, owner) => this.#counted(session.settle(stream, owner)),
+          confirm: (stream, epoch) => this.#counted(session.confirm(stream, epoch)),
+          ensurePartition: (seq) => this.#counted(session.ensurePartition(seq)),
+          readChunks: (stream, afterSeq, toSeq) => session.readChunks(stream, afterSeq, toSeq),
+          readHead: (stream) => session.readHead(stream),
+          close: () => session.close(),
+        }
       },
     }
+  }
+
+  async #counted<T>(call: Promise<T>): Promise<T> {
+    this.#calls += 1
+    return await call.finally(() => {
+      this.#calls -= 1
+    })
   }
 }
 
@@ -630,6 +662,10 @@ function decimal(text: string): { mantissa: bigint; decimals: number } {
 function pairOf(text: string): [bigint, number] {
   const { mantissa, decimals } = decimal(text)
   return [mantissa, decimals]
+}
+
+function limitOf(text: string, scale: number): bigint | null {
+  return text === 'unlimited' ? null : minor(text, scale)
 }
 
 function minor(text: string, scale: number): bigint {

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+
 /**
  * A ledger that is obviously right: Maps of plain objects, bigint, one command after the other. It
  * follows the design and the list of refusals, and shares no code with the engine's decisions.
@@ -16,9 +18,9 @@ export interface NewAccount {
   type?: string
   owner?: string
   number?: string
-  /** Decimal string, or `unlimited`. */
-  overdraftLimit: string
-  minimumBalance: string
+  /** Decimal string, or `unlimited`; absent: what is usual for the class. */
+  overdraftLimit?: string
+  minimumBalance?: string
   metadata?: Metadata
 }
 
@@ -154,6 +156,15 @@ interface State {
 type Posting = TransactionView['postings'][number]
 
 const dayMs = 86_400_000
+/** How far in the future a v7 id may be dated. */
+const idSkewMs = 600_000
+const usualLimit = {
+  asset: '0',
+  liability: '0',
+  equity: 'unlimited',
+  income: 'unlimited',
+  expense: 'unlimited',
+} as const
 const counterMax = 2n ** 63n - 1n
 
 export class LedgerModel {
@@ -210,8 +221,8 @@ export class LedgerModel {
       type: body.type,
       owner: body.owner,
       number: body.number,
-      overdraftLimit: limitOf(body.overdraftLimit, body.scale) ?? null,
-      minimumBalance: minorOf(body.minimumBalance, body.scale) ?? 0n,
+      overdraftLimit: limitOf(body.overdraftLimit ?? usualLimit[body.class], body.scale) ?? null,
+      minimumBalance: minorOf(body.minimumBalance ?? '0', body.scale) ?? 0n,
       debitsPosted: 0n,
       creditsPosted: 0n,
       debitsPending: 0n,
@@ -231,7 +242,6 @@ export class LedgerModel {
   changeAccount(change: AccountChange): Answer {
     const account = this.#state.accounts.get(change.id)
     if (account === undefined) return refused('account_not_found')
-    if (account.status === 'closed') return refused('account_closed')
     const { scale } = account
     const overdraft =
       change.overdraftLimit === undefined
@@ -241,6 +251,16 @@ export class LedgerModel {
       change.minimumBalance === undefined
         ? account.minimumBalance
         : minorOf(change.minimumBalance, scale)
+    const { status = account.status, metadata = account.metadata } = change
+    const changesNothing =
+      overdraft === account.overdraftLimit &&
+      minimum === account.minimumBalance &&
+      status === account.status &&
+      isDeepStrictEqual(metadata, account.metadata)
+    if (changesNothing) {
+      return { outcome: 'account', replayed: false, account: accountView(account) }
+    }
+    if (account.status === 'closed') return refused('account_closed')
     if (overdraft === undefined || minimum === undefined) return refused('too_many_decimals')
     if (change.version !== undefined && change.version !== account.version) {
       return refused('version_conflict')
@@ -249,15 +269,15 @@ export class LedgerModel {
     const before = floorOf(account)
     const after = floorOf({ overdraftLimit: overdraft, minimumBalance: minimum })
     if (after > before && available(account) < after) return refused('limit_exceeded')
-    if (change.status === 'closed') {
+    if (status === 'closed') {
       if (account.debitsPosted !== account.creditsPosted) return refused('balance_not_zero')
       if (account.pendingHolds > 0) return refused('holds_pending')
     }
     this.#newRecord()
     account.overdraftLimit = overdraft
     account.minimumBalance = minimum
-    if (change.status !== undefined) account.status = change.status
-    if (change.metadata !== undefined) account.metadata = change.metadata
+    account.status = status
+    account.metadata = metadata
     account.version += 1
     if (available(account) >= floorOf(account)) account.excused = false
     return { outcome: 'account', replayed: false, account: accountView(account) }
@@ -267,6 +287,7 @@ export class LedgerModel {
     const text = canonical(body)
     const known = this.#known(body.id, text)
     if (known !== undefined) return known
+    if ((timeOfV7(body.id) ?? 0) > this.nowMs + idSkewMs) return refused('id_in_the_future')
     if (this.#state.transactions.size >= this.limits.transactionsMax) {
       return refused('memory_limit_reached')
     }
@@ -424,7 +445,7 @@ export class LedgerModel {
   ): { amounts: bigint[] } | Refused {
     if (texts === undefined || texts.length === 0) return { amounts: remaining }
     if (texts.length !== remaining.length) {
-      return { ...refused('exceeds_hold'), index: Math.min(texts.length, remaining.length) }
+      return refused('amounts_mismatch')
     }
     const amounts: bigint[] = []
     for (const [index, text] of texts.entries()) {
@@ -611,6 +632,12 @@ export function minorOf(text: string, scale: number): bigint | undefined {
   const digits = fraction.replace(/0+$/, '')
   if (digits.length > scale) return undefined
   return BigInt(whole + digits.padEnd(scale, '0'))
+}
+
+/** Milliseconds since 1970 in a v7 UUID; undefined for any other id. */
+function timeOfV7(id: string): number | undefined {
+  const match = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-/i.exec(id)
+  return match === null ? undefined : Number.parseInt(match[1] + match[2], 16)
 }
 
 function limitOf(text: string, scale: number): bigint | null | undefined {

@@ -186,7 +186,7 @@ const createStep: fc.Arbitrary<Step> = fc.record({
         number: fc.constantFrom('CZ-1', 'CZ-2'),
         metadata,
       },
-      { requiredKeys: ['currency', 'wrongScale', 'class', 'overdraftLimit', 'minimumBalance'] },
+      { requiredKeys: ['currency', 'wrongScale', 'class'] },
     )
     .map(({ wrongScale, ...body }) => ({
       ...body,
@@ -315,11 +315,14 @@ export function steps(max: number): fc.Arbitrary<Step[]> {
   return fc.noBias(fc.array(step, { minLength: 1, maxLength: max, size: 'max' }))
 }
 
-/** A new id: every other one is a UUID, and a posting without attributes then has its short form. */
+/**
+ * A new id: every other one is a UUID, and a posting without attributes then has its short form.
+ * Some are dated in the future.
+ */
 export function freshId(number: number): string {
-  return number % 2 === 0
-    ? `t:${number}`
-    : `018e5555-0000-7000-8000-${number.toString(16).padStart(12, '0')}`
+  if (number % 2 === 0) return `t:${number}`
+  const time = number % 30 === 29 ? '018fffff-0000' : '018d5555-0000'
+  return `${time}-7000-8000-${number.toString(16).padStart(12, '0')}`
 }
 
 /** The body that a step means, as the book stands in the model. */

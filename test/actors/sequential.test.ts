@@ -45,10 +45,14 @@ t.test('random commands, one after the other, answer as a plain model does', asy
       await run.engine.close()
     }
   })
+  const numRuns = Number(process.env.DAYBOOK_TEST_RUNS ?? 150)
   await fc.assert(property, {
-    numRuns: Number(process.env.DAYBOOK_TEST_RUNS ?? 150),
+    numRuns,
     seed,
     path: process.env.DAYBOOK_TEST_PATH,
+    // Shrinking a failure may take as long as it is useful, but not for ever.
+    interruptAfterTimeLimit: Number(process.env.DAYBOOK_TEST_LIMIT ?? 60_000) + numRuns * 500,
+    markInterruptAsFailure: true,
   })
   t.comment([...hits].map(([code, count]) => `${code} ${count}`).join(', '))
   for (const { code } of refusals) {
@@ -121,6 +125,7 @@ class Run {
       case 'read':
         return await this.#read(step)
       case 'advance':
+        await this.engine.quiet()
         this.engine.clock.advance(step.ms)
         model.advance(step.ms)
         return

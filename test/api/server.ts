@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net'
 import { Writable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
+import type { Test } from 'tap'
 import { buildServer } from '../../src/api/server.js'
 import { readConfig } from '../../src/config.js'
 import { CurrencyList } from '../../src/currency.js'
@@ -189,6 +190,19 @@ function collect(socket: Socket): { text: string } {
     received.text += text
   })
   return received
+}
+
+/** Asserts a refusal: its status, its code, and whether it says that it may pass by itself. */
+export function refused(
+  t: Test,
+  answer: Answer,
+  status: number,
+  code: string,
+  transient = false,
+): void {
+  t.equal(answer.status, status, `${code}: ${status}`, { answer: answer.json })
+  t.equal(answer.json?.error?.code, code, code)
+  t.equal(answer.json?.error?.details.transient, transient, `${code}: transient is ${transient}`)
 }
 
 /** Asks again until `condition` gives something; fails after ten seconds. */

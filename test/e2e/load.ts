@@ -67,10 +67,10 @@ export class Load {
         throw new Error(`no account was opened: ${JSON.stringify(answer)}`)
       }
     }
-    const [cash] = this.accounts
-    for (const { id } of this.accounts.slice(fundless)) {
-      const request = this.log.add(single([{ debit: cash.id, credit: id, amount: 50_000n }]))
+    for (const account of this.accounts.slice(fundless)) {
+      const request = this.log.add(single([this.#firstMoney(account)]))
       this.log.record(request, await client.post(request.path, request.body))
+      if (!request.entries.every(isAcknowledged)) throw new Error('an account got no money')
     }
     client.close()
   }
@@ -110,6 +110,15 @@ export class Load {
       else this.#keepHolds(request)
     }
     client.close()
+  }
+
+  /** What makes its balance 500.00, whichever its normal side is. */
+  #firstMoney(account: LoadAccount): Movement {
+    const [cash, capital] = this.accounts
+    const amount = 50_000n
+    return account.class === 'asset'
+      ? { debit: account.id, credit: capital.id, amount }
+      : { debit: cash.id, credit: account.id, amount }
   }
 
   #keepHolds(request: Request): void {
