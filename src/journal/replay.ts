@@ -1,5 +1,5 @@
 import type { DigestChain } from './batch.js'
-import { paddedLength, Word } from './record.js'
+import { paddedLength, recordHeaderBytes, Word } from './record.js'
 import { JournalFault } from './session.js'
 
 /** A row of the journal as it was read. */
@@ -58,8 +58,12 @@ export class Replay {
     }
     let at = 0
     for (let index = 0; index < chunk.n; index++) {
-      const next = at + paddedLength(words[at + Word.length]) / 4
-      if (next > end || next === at) throw this.#broken(chunk, `record ${index} is cut off`)
+      const length = words[at + Word.length]
+      const next = at + paddedLength(length) / 4
+      // A damaged length may be anything, beyond 31 bits too, where padding makes it negative.
+      if (!(length >= recordHeaderBytes && next > at && next <= end)) {
+        throw this.#broken(chunk, `record ${index} is cut off`)
+      }
       this.seq += 1
       apply(words, at, this.seq)
       at = next

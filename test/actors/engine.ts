@@ -153,7 +153,11 @@ export class Engine {
   readonly clock: TestClock
   readonly #options: EngineOptions
   readonly #reader: JournalReader
-  readonly #context: RequestContext = { tenant, principal: 7, correlation: keyOfName('correlation') }
+  readonly #context: RequestContext = {
+    tenant,
+    principal: 7,
+    correlation: keyOfName('correlation'),
+  }
   /** Names by key: answers carry keys. */
   readonly #names = new Map<string, string>()
   #process!: EngineProcess
@@ -199,6 +203,25 @@ export class Engine {
       await new Promise((resolve) => {
         setTimeout(resolve, 1)
       })
+    }
+  }
+
+  /** Waits for `work` while the clock goes on, so that deadlines and pauses come to an end. */
+  async pump<T>(work: Promise<T>, stepMs = 250): Promise<T> {
+    let done = false
+    const finished = work.finally(() => {
+      done = true
+    })
+    finished.catch(() => undefined)
+    for (;;) {
+      await Promise.race([
+        finished.catch(() => undefined),
+        new Promise((resolve) => {
+          setTimeout(resolve, 10)
+        }),
+      ])
+      if (done) return await finished
+      this.clock.advance(stepMs)
     }
   }
 
@@ -328,6 +351,11 @@ export class Engine {
     return await this.#read(CommandKind.readTransaction, this.#targetKey(id), minSeq)
   }
 
+  /** The key, as text, of an id as the model has it. */
+  keyTextOf(id: string): string {
+    return formatKey(this.#targetKey(id))
+  }
+
   async #read(
     kind: typeof CommandKind.readAccount | typeof CommandKind.readTransaction,
     id: Key,
@@ -454,10 +482,7 @@ export class Engine {
 
   #targetKey(text: string): Key {
     const [target, ...rest] = text.split('/')
-    return rest.reduce(
-      (key, id) => keyOfFollowUp(tenant, key, keyOfName(id)),
-      this.#keyOf(target),
-    )
+    return rest.reduce((key, id) => keyOfFollowUp(tenant, key, keyOfName(id)), this.#keyOf(target))
   }
 
   #nameOf(key: Key): string {

@@ -460,7 +460,8 @@ export class LedgerModel {
   #reverse(command: FollowUp, target: Transaction | undefined, text: string): Answer {
     if (target === undefined) return refused('transaction_not_found')
     if (target.status === 'reversed') return refused('already_reversed')
-    if (target.status !== 'posted' && target.status !== 'hold post') return refused('not_reversible')
+    if (target.status !== 'posted' && target.status !== 'hold post')
+      return refused('not_reversible')
     const effectiveDate = command.effectiveDate ?? this.#today
     if (effectiveDate < this.#today) return refused('effective_date_in_the_past')
     const postings = target.postings

@@ -101,11 +101,16 @@ const account = (
   minimumBalance: '0',
 })
 
-const transfer = (debit: number, credit: number, amount: string): Step => ({
+const transfer = (
+  debit: number,
+  credit: number,
+  amount: string,
+  hold: PostStep['hold'] = 'no',
+): Step => ({
   do: 'post',
   post: {
     postings: [{ debit, credit, amount, currency: 'none', choice: 'any' }],
-    hold: 'no',
+    hold,
     expiresInMs: 0,
     date: 'none',
     imported: false,
@@ -122,9 +127,11 @@ export const prelude: Step[] = [
   { do: 'create', account: 3, body: account('EUR', 'liability', '50') },
   { do: 'create', account: 4, body: account('JPY', 'equity', 'unlimited') },
   { do: 'create', account: 5, body: account('JPY', 'liability', '0') },
+  { do: 'create', account: 6, body: account('EUR', 'liability', '0') },
   transfer(1, 0, '500'),
   transfer(0, 2, '300'),
   transfer(4, 5, '1000'),
+  transfer(2, 6, '7', 'open'),
 ]
 
 const pick = fc.nat(1000)
@@ -148,7 +155,10 @@ const attributes: fc.Arbitrary<Attributes> = fc.oneof(
         description: fc.constantFrom('rent', 'Miete für März', '𝄞'),
         category: fc.constantFrom('food', 'travel'),
         number: fc.constantFrom('N/17', 'N/18'),
-        metadata: fc.oneof({ weight: 9, arbitrary: metadata }, { weight: 1, arbitrary: largeMetadata }),
+        metadata: fc.oneof(
+          { weight: 9, arbitrary: metadata },
+          { weight: 1, arbitrary: largeMetadata },
+        ),
       },
       { requiredKeys: [] },
     ),
@@ -202,7 +212,15 @@ const changeStep: fc.Arbitrary<Step> = fc.record({
   unknown: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
   change: fc.record(
     {
-      status: fc.constantFrom<AccountStatus>('active', 'active', 'active', 'dormant', 'frozen', 'closed', 'closed'),
+      status: fc.constantFrom<AccountStatus>(
+        'active',
+        'active',
+        'active',
+        'dormant',
+        'frozen',
+        'closed',
+        'closed',
+      ),
       overdraftLimit: fc.oneof(limit, fc.constantFrom('unlimited', '0.001', '4000000000000000000')),
       minimumBalance: fc.oneof(fc.constant('0'), limit, fc.constantFrom('0.0001')),
       metadata,
@@ -281,7 +299,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       repeat: fc.option(pick, { nil: undefined }),
     }),
   },
-  { weight: 12, arbitrary: fc.record({ do: fc.constant('followUp' as const), follow: followStep }) },
+  {
+    weight: 12,
+    arbitrary: fc.record({ do: fc.constant('followUp' as const), follow: followStep }),
+  },
   {
     weight: 5,
     arbitrary: fc.record({
@@ -346,7 +367,8 @@ export function bodyOfPost(model: LedgerModel, step: PostStep, id: string): NewT
 
 function bodyOfPosting(model: LedgerModel, step: PostingStep): NewTransaction['postings'][number] {
   const existing = [...model.accounts.keys()]
-  const debit = step.choice === 'any' ? pickOf(accountIds, step.debit) : pickOf(existing, step.debit)
+  const debit =
+    step.choice === 'any' ? pickOf(accountIds, step.debit) : pickOf(existing, step.debit)
   const { currency } = model.accounts.get(debit ?? '') ?? {}
   const candidates = {
     any: accountIds,
@@ -406,7 +428,8 @@ export function repeated(sent: Sent, how: 'same' | 'rewritten' | 'changed'): Sen
         : { kind: 'create', body: { ...sent.body, owner: `${sent.body.owner ?? ''}x` } }
     case 'post': {
       const postings = sent.body.postings.map((posting, index) => {
-        if (how === 'rewritten') return { ...posting, amount: rewriteAmount(posting.amount, rewrite) }
+        if (how === 'rewritten')
+          return { ...posting, amount: rewriteAmount(posting.amount, rewrite) }
         return index === 0 ? { ...posting, amount: posting.amount === '3' ? '4' : '3' } : posting
       })
       return { kind: 'post', body: { ...sent.body, postings } }

@@ -5,7 +5,7 @@ import t from 'tap'
 import { bookDigest } from '../../src/actors/digest.js'
 import { refusals } from '../../src/actors/refusals.js'
 import { temporaryPostgres } from '../postgres.js'
-import { emptyBook, Engine, type EngineAnswer } from './engine.js'
+import { Engine, type EngineAnswer, emptyBook } from './engine.js'
 import { type Answer, LedgerModel, type ModelLimits } from './model.js'
 import {
   accountIds,
@@ -55,6 +55,8 @@ t.test('random commands, one after the other, answer as a plain model does', asy
     markInterruptAsFailure: true,
   })
   t.comment([...hits].map(([code, count]) => `${code} ${count}`).join(', '))
+  // A short run has not the time to meet them all.
+  if (numRuns < 150) return
   for (const { code } of refusals) {
     if (notHere.has(code)) t.notOk(hits.has(code), `${code} is not met: ${notHere.get(code)}`)
     else t.ok(hits.has(code), `${code} is met`)
@@ -110,7 +112,10 @@ class Run {
         return this.#compare(step, await this.engine.changeAccount(full), model.changeAccount(full))
       }
       case 'post':
-        return await this.#send({ kind: 'post', body: bodyOfPost(model, step.post, this.#freshId()) })
+        return await this.#send({
+          kind: 'post',
+          body: bodyOfPost(model, step.post, this.#freshId()),
+        })
       case 'followUp':
         return await this.#send({
           kind: 'followUp',

@@ -76,7 +76,10 @@ t.test('accounts', async (t) => {
     t.equal((await api.post('/v1/accounts', body, key)).status, 200)
     t.equal((await api.post('/v1/accounts', { ...body, id: 'by:header' }, key)).status, 200)
     const made = [await api.post('/v1/accounts', body), await api.post('/v1/accounts', body)]
-    t.same(made.map(({ status }) => status), [201, 201])
+    t.same(
+      made.map(({ status }) => status),
+      [201, 201],
+    )
     t.not(made[0].json.data.id, made[1].json.data.id)
     t.equal(made[0].json.data.id[14], '7')
     t.notOk('name' in made[0].json.data)
@@ -102,10 +105,13 @@ t.test('accounts', async (t) => {
     ['equity', 'credit', 'unlimited'],
     ['income', 'credit', 'unlimited'],
   ]) {
-    t.test(`${accountClass} is ${normalSide}-normal, with a limit of ${overdraftLimit}`, async (t) => {
-      const made = await api.post('/v1/accounts', { currency: 'EUR', class: accountClass })
-      t.match(made.json.data, { normalSide, overdraftLimit, minimumBalance: '0.00' })
-    })
+    t.test(
+      `${accountClass} is ${normalSide}-normal, with a limit of ${overdraftLimit}`,
+      async (t) => {
+        const made = await api.post('/v1/accounts', { currency: 'EUR', class: accountClass })
+        t.match(made.json.data, { normalSide, overdraftLimit, minimumBalance: '0.00' })
+      },
+    )
   }
 
   t.test('a currency has its own scale, and keeps it', async (t) => {
@@ -115,7 +121,11 @@ t.test('accounts', async (t) => {
       ['POINTS', '7', '7'],
       ['BTC', '0.00000001', '0.00000001'],
     ]) {
-      const made = await api.post('/v1/accounts', { currency, class: 'asset', overdraftLimit: limit })
+      const made = await api.post('/v1/accounts', {
+        currency,
+        class: 'asset',
+        overdraftLimit: limit,
+      })
       t.equal(made.json.data.overdraftLimit, shown)
     }
   })
@@ -134,7 +144,12 @@ t.test('accounts', async (t) => {
     await api.post('/v1/accounts', { id: 'change', currency: 'EUR', class: 'asset', owner: 'o' })
     const changed = await api.patch('/v1/accounts/change', { overdraftLimit: '10', version: 1 })
     t.equal(changed.status, 200)
-    t.match(changed.json.data, { overdraftLimit: '10.00', version: 2, owner: 'o', status: 'active' })
+    t.match(changed.json.data, {
+      overdraftLimit: '10.00',
+      version: 2,
+      owner: 'o',
+      status: 'active',
+    })
     refused(
       t,
       await api.patch('/v1/accounts/change', { overdraftLimit: '20', version: 1 }),
@@ -143,40 +158,64 @@ t.test('accounts', async (t) => {
     )
     const unlimited = await api.patch('/v1/accounts/change', { overdraftLimit: 'unlimited' })
     t.match(unlimited.json.data, { overdraftLimit: 'unlimited', version: 3 })
-    refused(t, await api.patch('/v1/accounts/nobody', { status: 'frozen' }), 404, 'account_not_found')
+    refused(
+      t,
+      await api.patch('/v1/accounts/nobody', { status: 'frozen' }),
+      404,
+      'account_not_found',
+    )
     refused(t, await api.get('/v1/accounts/nobody'), 404, 'account_not_found')
   })
 
   t.test('a limit can be tightened to the balance, and no further', async (t) => {
     await api.post('/v1/accounts', { id: 'tight', currency: 'EUR', class: 'asset' })
     await api.patch('/v1/accounts/tight', { overdraftLimit: '10' })
-      t.equal((await post(api, 'tight', 'ada', '4')).status, 201, 'an asset grows by a debit')
-    refused(t, await api.patch('/v1/accounts/tight', { minimumBalance: '15' }), 422, 'limit_exceeded')
+    t.equal((await post(api, 'tight', 'ada', '4')).status, 201, 'an asset grows by a debit')
+    refused(
+      t,
+      await api.patch('/v1/accounts/tight', { minimumBalance: '15' }),
+      422,
+      'limit_exceeded',
+    )
     t.equal((await api.patch('/v1/accounts/tight', { overdraftLimit: '0' })).status, 200)
     t.equal((await api.patch('/v1/accounts/tight', { minimumBalance: '4' })).status, 200)
-    refused(t, await api.patch('/v1/accounts/tight', { minimumBalance: '4.01' }), 422, 'limit_exceeded')
+    refused(
+      t,
+      await api.patch('/v1/accounts/tight', { minimumBalance: '4.01' }),
+      422,
+      'limit_exceeded',
+    )
   })
 
-  t.test('dormant, frozen and closed accounts take no postings, and only closing is final', async (t) => {
-    await api.post('/v1/accounts', { id: 'life', currency: 'EUR', class: 'asset' })
-    const move = () => post(api, 'cash', 'life', '1')
-    for (const status of ['dormant', 'frozen']) {
-      t.equal((await api.patch('/v1/accounts/life', { status })).json.data.status, status)
-      refused(t, await move(), 422, `account_${status}`)
-    }
-    t.equal((await api.patch('/v1/accounts/life', { status: 'active' })).status, 200)
-    t.equal((await api.patch('/v1/accounts/life', { status: 'closed' })).status, 200)
-    refused(t, await move(), 422, 'account_closed')
-    refused(t, await api.patch('/v1/accounts/life', { status: 'active' }), 422, 'account_closed')
-    t.equal((await api.get('/v1/accounts/life')).json.data.status, 'closed')
-  })
+  t.test(
+    'dormant, frozen and closed accounts take no postings, and only closing is final',
+    async (t) => {
+      await api.post('/v1/accounts', { id: 'life', currency: 'EUR', class: 'asset' })
+      const move = () => post(api, 'cash', 'life', '1')
+      for (const status of ['dormant', 'frozen']) {
+        t.equal((await api.patch('/v1/accounts/life', { status })).json.data.status, status)
+        refused(t, await move(), 422, `account_${status}`)
+      }
+      t.equal((await api.patch('/v1/accounts/life', { status: 'active' })).status, 200)
+      t.equal((await api.patch('/v1/accounts/life', { status: 'closed' })).status, 200)
+      refused(t, await move(), 422, 'account_closed')
+      refused(t, await api.patch('/v1/accounts/life', { status: 'active' }), 422, 'account_closed')
+      t.equal((await api.get('/v1/accounts/life')).json.data.status, 'closed')
+    },
+  )
 
   t.test('an account is closed with a zero balance and no holds only', async (t) => {
     await api.post('/v1/accounts', { id: 'closing', currency: 'EUR', class: 'liability' })
     const close = () => api.patch('/v1/accounts/closing', { status: 'closed' })
     await post(api, 'cash', 'closing', '2')
     refused(t, await close(), 409, 'balance_not_zero')
-    const hold = { id: 'closing:hold', debit: 'cash', credit: 'closing', amount: '1', pending: true }
+    const hold = {
+      id: 'closing:hold',
+      debit: 'cash',
+      credit: 'closing',
+      amount: '1',
+      pending: true,
+    }
     await api.post('/v1/transactions', hold)
     await post(api, 'closing', 'cash', '2')
     refused(t, await close(), 409, 'holds_pending')
@@ -204,7 +243,11 @@ t.test('when memory is full, accounts and transactions are refused, not forgotte
   refused(t, fourth, 503, 'memory_limit_reached', true)
   t.equal(fourth.headers.get('retry-after'), '1')
   for (const id of ['one', 'two']) {
-    t.equal((await api.post('/v1/transactions', { id, debit: 'cash', credit: 'ada', amount: '1' })).status, 201)
+    t.equal(
+      (await api.post('/v1/transactions', { id, debit: 'cash', credit: 'ada', amount: '1' }))
+        .status,
+      201,
+    )
   }
   const third = { debit: 'cash', credit: 'ada', amount: '1' }
   refused(t, await api.post('/v1/transactions', third), 503, 'memory_limit_reached', true)

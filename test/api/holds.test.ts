@@ -51,7 +51,13 @@ t.test('holds', async (t) => {
     await hold('whole')
     const posted = await follow('whole', 'post', { id: 'p', reference: 'r', code: 3 })
     t.equal(posted.status, 201)
-    t.match(posted.json.data, { name: 'p', type: 'post', status: 'posted', reference: 'r', code: 3 })
+    t.match(posted.json.data, {
+      name: 'p',
+      type: 'post',
+      status: 'posted',
+      reference: 'r',
+      code: 3,
+    })
     t.equal(posted.json.data.postings[0].amount, '10.00')
     t.equal(posted.json.data.target, (await read('whole')).id)
     t.match(await read('whole'), { type: 'hold', status: 'posted' })
@@ -60,12 +66,7 @@ t.test('holds', async (t) => {
     t.equal(again.status, 200)
     t.equal(again.headers.get('idempotent-replayed'), 'true')
     t.equal(again.json.data.id, posted.json.data.id)
-    refused(
-      t,
-      await follow('whole', 'post', { id: 'p' }),
-      409,
-      'id_reused_with_different_body',
-    )
+    refused(t, await follow('whole', 'post', { id: 'p' }), 409, 'id_reused_with_different_body')
     refused(t, await follow('whole', 'post', { id: 'q' }), 409, 'hold_already_posted')
     refused(t, await follow('whole', 'void', {}), 409, 'hold_already_posted')
     refused(t, await follow('whole', 'reverse', {}), 409, 'not_reversible')
@@ -130,7 +131,10 @@ t.test('holds', async (t) => {
     t.match(voided.json.data, { type: 'void', status: 'posted', description: 'changed her mind' })
     t.equal((await read('void')).status, 'voided')
     t.same(await balances('ada'), before)
-    t.equal((await follow('void', 'void', { id: 'v', description: 'changed her mind' })).status, 200)
+    t.equal(
+      (await follow('void', 'void', { id: 'v', description: 'changed her mind' })).status,
+      200,
+    )
     refused(t, await follow('void', 'void', { id: 'w' }), 409, 'hold_already_voided')
     refused(t, await follow('void', 'post', {}), 409, 'hold_already_voided')
     await hold('void:bare')
@@ -157,7 +161,12 @@ t.test('holds', async (t) => {
       refused(t, await follow('plain', verb), 404, 'hold_not_found')
       refused(t, await follow('nobody', verb), 404, 'hold_not_found')
     }
-    refused(t, await follow('whole', 'void', { effectiveDate: '1993-01-01' }), 409, 'hold_already_posted')
+    refused(
+      t,
+      await follow('whole', 'void', { effectiveDate: '1993-01-01' }),
+      409,
+      'hold_already_posted',
+    )
     await hold('dated')
     const past = { effectiveDate: '1993-01-01' }
     refused(t, await follow('dated', 'post', past), 422, 'effective_date_in_the_past')

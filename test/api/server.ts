@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net'
 import { Writable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
-import type { Test } from 'tap'
+import tap, { type Test } from 'tap'
 import { buildServer } from '../../src/api/server.js'
 import { readConfig } from '../../src/config.js'
 import { CurrencyList } from '../../src/currency.js'
@@ -53,9 +53,18 @@ export interface ApiServerOptions {
   ownPostgres?: boolean
 }
 
+/** One cluster for all servers of a test file that do not ask for their own. */
+let shared: Promise<TemporaryPostgres> | undefined
+
+function sharedPostgres(): Promise<TemporaryPostgres> {
+  shared ??= temporaryPostgres(tap)
+  return shared
+}
+
 /** A Daybook in this process on a database of its own, put together as main.ts does it. */
 export async function startApi(t: Teardown, options: ApiServerOptions = {}): Promise<ApiServer> {
-  const postgres = await temporaryPostgres(t, { own: options.ownPostgres === true })
+  const own = options.ownPostgres === true
+  const postgres = own ? await temporaryPostgres(t, { own }) : await sharedPostgres()
   const databaseUrl = await postgres.createDatabase()
   const config = readConfig({
     DATABASE_URL: databaseUrl,
@@ -92,7 +101,10 @@ export async function startApi(t: Teardown, options: ApiServerOptions = {}): Pro
     const raw = typeof body === 'string' || body instanceof Uint8Array
     const response = await fetch(url + path, {
       method,
-      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
       ...(body === undefined ? {} : { body: raw ? Buffer.from(body) : JSON.stringify(body) }),
     })
     const answer = await answerOf(response)

@@ -5,7 +5,8 @@ t.setTimeout(60_000)
 
 const path = '/v1/transactions'
 const movement = { debit: 'cash', credit: 'ada', amount: '1.00' }
-const day = (offset: number) => new Date(Date.now() + offset * 86_400_000).toISOString().slice(0, 10)
+const day = (offset: number) =>
+  new Date(Date.now() + offset * 86_400_000).toISOString().slice(0, 10)
 
 t.test('transactions', async (t) => {
   const api = await startApi(t)
@@ -79,39 +80,42 @@ t.test('transactions', async (t) => {
     })
   })
 
-  t.test('the same id and body is a replay, in any spelling; another body is refused', async (t) => {
-    const body = { ...movement, id: 'again', metadata: { a: 1, b: 2 } }
-    const first = await api.post(path, body)
-    t.equal(first.status, 201)
-    const { data } = (await api.get(`${path}/again`)).json
-    for (const same of [
-      body,
-      { metadata: { b: 2, a: 1 }, amount: '1', id: 'again', credit: 'ada', debit: 'cash' },
-      { id: 'again', postings: [movement], metadata: { a: 1, b: 2 } },
-      { ...body, debit: data.postings[0].debit, pending: false, imported: false, code: 0 },
-      { ...body, conditions: [] },
-    ]) {
-      const again = await api.post(path, same)
-      t.equal(again.status, 200)
-      t.equal(again.headers.get('idempotent-replayed'), 'true')
-      t.same(again.json, { data, meta: first.json.meta }, 'the same answer, without old balances')
-    }
-    for (const more of [
-      { amount: '1.01' },
-      { credit: 'ben' },
-      { reference: 'x' },
-      { imported: true },
-      { effectiveDate: day(0) },
-      { currency: 'EUR' },
-      { metadata: { a: 1 } },
-    ]) {
-      const other = await api.post(path, { ...body, ...more })
-      refused(t, other, 409, 'id_reused_with_different_body')
-    }
-    const key = { 'idempotency-key': 'again' }
-    t.equal((await api.post(path, { ...body, id: undefined }, key)).status, 200, 'by the header')
-    t.equal((await api.post(path, body, key)).status, 200, 'by both')
-  })
+  t.test(
+    'the same id and body is a replay, in any spelling; another body is refused',
+    async (t) => {
+      const body = { ...movement, id: 'again', metadata: { a: 1, b: 2 } }
+      const first = await api.post(path, body)
+      t.equal(first.status, 201)
+      const { data } = (await api.get(`${path}/again`)).json
+      for (const same of [
+        body,
+        { metadata: { b: 2, a: 1 }, amount: '1', id: 'again', credit: 'ada', debit: 'cash' },
+        { id: 'again', postings: [movement], metadata: { a: 1, b: 2 } },
+        { ...body, debit: data.postings[0].debit, pending: false, imported: false, code: 0 },
+        { ...body, conditions: [] },
+      ]) {
+        const again = await api.post(path, same)
+        t.equal(again.status, 200)
+        t.equal(again.headers.get('idempotent-replayed'), 'true')
+        t.same(again.json, { data, meta: first.json.meta }, 'the same answer, without old balances')
+      }
+      for (const more of [
+        { amount: '1.01' },
+        { credit: 'ben' },
+        { reference: 'x' },
+        { imported: true },
+        { effectiveDate: day(0) },
+        { currency: 'EUR' },
+        { metadata: { a: 1 } },
+      ]) {
+        const other = await api.post(path, { ...body, ...more })
+        refused(t, other, 409, 'id_reused_with_different_body')
+      }
+      const key = { 'idempotency-key': 'again' }
+      t.equal((await api.post(path, { ...body, id: undefined }, key)).status, 200, 'by the header')
+      t.equal((await api.post(path, body, key)).status, 200, 'by both')
+    },
+  )
 
   t.test('a name and its UUID are one id, and the server makes v7 ids', async (t) => {
     const named = await api.post(path, { ...movement, id: 'by-name' })
@@ -194,12 +198,22 @@ t.test('transactions', async (t) => {
   })
 
   t.test('the first refusal of the list is the answer', async (t) => {
-    const worst = { debit: 'frozen', credit: 'closed', amount: '0.001', effectiveDate: '1993-01-01' }
+    const worst = {
+      debit: 'frozen',
+      credit: 'closed',
+      amount: '0.001',
+      effectiveDate: '1993-01-01',
+    }
     refused(t, await api.post(path, worst), 422, 'effective_date_in_the_past')
     const { effectiveDate: _, ...bad } = worst
     refused(t, await api.post(path, bad), 422, 'account_closed')
     refused(t, await api.post(path, { ...bad, credit: 'ada' }), 422, 'account_frozen')
-    refused(t, await api.post(path, { ...bad, debit: 'yen', credit: 'ada' }), 422, 'currency_mismatch')
+    refused(
+      t,
+      await api.post(path, { ...bad, debit: 'yen', credit: 'ada' }),
+      422,
+      'currency_mismatch',
+    )
   })
 
   t.test('a limit bears the last cent, and not one more', async (t) => {
@@ -308,7 +322,13 @@ t.test('transactions', async (t) => {
     const posted = await api.post(path, { ...movement, id: 'seen' })
     const { position } = posted.json.meta
     t.equal((await api.get(`${path}/seen?minPosition=${position}`)).status, 200)
-    refused(t, await api.get(`${path}/seen?minPosition=1-99999999`), 503, 'position_not_reached', true)
+    refused(
+      t,
+      await api.get(`${path}/seen?minPosition=1-99999999`),
+      503,
+      'position_not_reached',
+      true,
+    )
     refused(t, await api.get(`${path}/nobody`), 404, 'transaction_not_found')
   })
 })
@@ -316,5 +336,7 @@ t.test('transactions', async (t) => {
 /** Counters and versions of every account that the refusals could touch. */
 async function everything(api: ApiServer): Promise<unknown[]> {
   const names = ['cash', 'ada', 'ben', 'limited', 'dormant', 'frozen', 'closed', 'dollars', 'yen']
-  return await Promise.all(names.map(async (name) => (await api.get(`/v1/accounts/${name}`)).json.data))
+  return await Promise.all(
+    names.map(async (name) => (await api.get(`/v1/accounts/${name}`)).json.data),
+  )
 }

@@ -1,4 +1,4 @@
-import { Agent, type IncomingHttpHeaders, request as httpRequest } from 'node:http'
+import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 
 /** What one answer says about one entry. */
 export type Answer =
@@ -61,7 +61,14 @@ export class ClientLog {
   /** Answers that are wrong in themselves, whatever the journal says. */
   readonly violations: string[] = []
   /** Answers by outcome, and those of status 503 and 504. */
-  readonly counts = { acknowledged: 0, refused: 0, unavailable: 0, unknown: 0, http503: 0, http504: 0 }
+  readonly counts = {
+    acknowledged: 0,
+    refused: 0,
+    unavailable: 0,
+    unknown: 0,
+    http503: 0,
+    http504: 0,
+  }
 
   /** Remembers a request before it is sent for the first time. */
   add(request: Request): Request {

@@ -63,17 +63,20 @@ t.test('a settlement whose own commit is cut is settled again', async (t) => {
 })
 
 for (const fate of ['cut before', 'cut after'] as const) {
-  t.test(`an id sent twice, with "${fate}" in between, is answered when it is durable`, async (t) => {
-    const { server, proxy, database, load } = await fixture(t, {
-      DAYBOOK_COMMIT_TIMEOUT_MS: '30000',
-      DAYBOOK_REQUEST_TIMEOUT_MS: '60000',
-    })
-    for (let round = 0; round < rounds; round++) {
-      const [cash, , customer] = load.accounts
-      const request = single([{ debit: cash.id, credit: customer.id, amount: 100n }])
-      await sendTwice(t, { request, fate, server, proxy, database })
-    }
-  })
+  t.test(
+    `an id sent twice, with "${fate}" in between, is answered when it is durable`,
+    async (t) => {
+      const { server, proxy, database, load } = await fixture(t, {
+        DAYBOOK_COMMIT_TIMEOUT_MS: '30000',
+        DAYBOOK_REQUEST_TIMEOUT_MS: '60000',
+      })
+      for (let round = 0; round < rounds; round++) {
+        const [cash, , customer] = load.accounts
+        const request = single([{ debit: cash.id, credit: customer.id, amount: 100n }])
+        await sendTwice(t, { request, fate, server, proxy, database })
+      }
+    },
+  )
 }
 
 t.test('nothing that rests on a commit under way is shown before it is durable', async (t) => {
@@ -222,7 +225,9 @@ async function countInJournal(connectionString: string, { entries }: Request): P
   const client = new pg.Client({ connectionString })
   await client.connect()
   const { rows } = await client
-    .query<{ count: string }>('select count(*) from daybook.records where id = $1', [entries[0].key])
+    .query<{ count: string }>('select count(*) from daybook.records where id = $1', [
+      entries[0].key,
+    ])
     .finally(() => client.end())
   return Number(rows[0].count)
 }

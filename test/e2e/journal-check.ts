@@ -29,7 +29,9 @@ export async function checkBook(t: Test, parts: CheckParts & { url: string }): P
   await log.settle(parts.url)
   const problems = await problemsOf(parts)
   const { acknowledged, refused, unavailable, unknown } = log.counts
-  t.comment(`${acknowledged} acknowledged, ${refused} refused, ${unavailable} not accepted, ${unknown} unknown`)
+  t.comment(
+    `${acknowledged} acknowledged, ${refused} refused, ${unavailable} not accepted, ${unknown} unknown`,
+  )
   if (problems.length > 0) t.comment(`${problems.length} problems`)
   t.same(problems.slice(0, 10), [], 'journal and server are as the client was told')
 }
@@ -104,7 +106,9 @@ class Ledger {
     for (const record of journal) {
       const expected = (lastSeqs.get(record.stream) ?? 0) + 1
       if (Number(record.seq) !== expected) {
-        this.problems.push(`stream ${record.stream} has seq ${record.seq} where ${expected} belongs`)
+        this.problems.push(
+          `stream ${record.stream} has seq ${record.seq} where ${expected} belongs`,
+        )
       }
       lastSeqs.set(record.stream, Number(record.seq))
       this.#apply(record)

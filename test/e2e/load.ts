@@ -24,6 +24,8 @@ export interface LoadOptions {
   connections?: number
   /** Items of a batch at most. */
   batchItemsMax?: number
+  /** Share of batches among the requests. */
+  batchShare?: number
   /** Goes on when a connection is lost, as a client does that waits for Postgres or a restart. */
   goOnWhenLost?: boolean
 }
@@ -44,11 +46,18 @@ export class Load {
   readonly #options: Required<LoadOptions>
   /** Acknowledged holds that nothing has followed yet. */
   readonly #holds: Entry[] = []
+  #underWay = 0
   #stopping = false
   #work: Promise<unknown> = Promise.resolve()
 
   constructor(options: LoadOptions = {}) {
-    this.#options = { connections: 6, batchItemsMax: 30, goOnWhenLost: false, ...options }
+    this.#options = {
+      connections: 6,
+      batchItemsMax: 30,
+      batchShare: 0.12,
+      goOnWhenLost: false,
+      ...options,
+    }
   }
 
   /** Opens the accounts and gives the customers something to spend. */
@@ -73,6 +82,11 @@ export class Load {
       if (!request.entries.every(isAcknowledged)) throw new Error('an account got no money')
     }
     client.close()
+  }
+
+  /** Requests that wait for their answer. */
+  get underWay(): number {
+    return this.#underWay
   }
 
   /** Starts posting on every connection. */
@@ -103,7 +117,9 @@ export class Load {
     const client = new HttpClient(url, 1)
     while (!this.#stopping) {
       const request = this.#next()
+      this.#underWay += 1
       const answer = await client.post(request.path, request.body)
+      this.#underWay -= 1
       this.log.record(request, answer)
       if (answer.kind === 'lost' && !this.#options.goOnWhenLost) break
       if (answer.kind === 'lost' || answer.status >= 429) await sleep(pauseMs)
@@ -133,8 +149,8 @@ export class Load {
     const { requests } = this.log
     const dice = Math.random()
     if (dice < 0.08) return requests[Math.max(0, requests.length - 1 - below(repeatsFromNewest))]
-    if (dice < 0.2) return this.log.add(this.#batch())
-    if (dice < 0.35 && this.#holds.length > 0) return this.log.add(this.#followUp())
+    if (dice < 0.2 && this.#holds.length > 0) return this.log.add(this.#followUp())
+    if (Math.random() < this.#options.batchShare) return this.log.add(this.#batch())
     return this.log.add(this.#single())
   }
 
@@ -228,7 +244,7 @@ export function hold(movement: Movement, attributes: object = {}): Request {
 }
 
 /** The post or void of a hold under a new id; `movements` are what is posted. */
-export function followUp(
+function followUp(
   kind: 'post' | 'void',
   target: Entry,
   movements: Movement[],

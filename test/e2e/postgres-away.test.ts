@@ -14,7 +14,12 @@ t.setTimeout(120_000)
 
 t.test('while Postgres is away requests are refused honestly, in bounded memory', async (t) => {
   const { postgres, server, DATABASE_URL } = await fixture(t)
-  const load = new Load({ connections: 48, batchItemsMax: 400, goOnWhenLost: true })
+  const load = new Load({
+    connections: 48,
+    batchItemsMax: 600,
+    batchShare: 0.9,
+    goOnWhenLost: true,
+  })
   await load.open(server.url)
   load.start(server.url)
   await load.acknowledged(2000)
@@ -29,7 +34,9 @@ t.test('while Postgres is away requests are refused honestly, in bounded memory'
     inFlightSeen = Math.max(inFlightSeen, await server.metric('daybook_in_flight_commands'))
     return counts.http503 > at.http503 + 100 && counts.http504 > at.http504
   })
-  t.comment(`${counts.http503} of 503, ${counts.http504} of 504, ${counts.unavailable} not accepted`)
+  t.comment(
+    `${counts.http503} of 503, ${counts.http504} of 504, ${counts.unavailable} not accepted`,
+  )
   t.ok(bytesMax - before < growthBytesMax, `memory grew by ${(bytesMax - before) >> 20} MB`)
   t.ok(inFlightSeen > 0 && inFlightSeen <= inFlightMax, `${inFlightSeen} commands in flight`)
   t.equal((await fetch(`${server.url}/health`)).status, 200)
@@ -56,7 +63,9 @@ t.test('reads are refused once Postgres is away for longer than the lease', asyn
       `/v1/transactions/${load.log.requests[0].body.id}`,
     ]
     const answers = await Promise.all(paths.map((path) => client.get(path)))
-    return answers.map((answer) => (answer.kind === 'lost' ? answer.reason : answer.status)).join(' ')
+    return answers
+      .map((answer) => (answer.kind === 'lost' ? answer.reason : answer.status))
+      .join(' ')
   }
   t.equal(await statuses(), '200 200 200')
 

@@ -13,7 +13,7 @@ import { until } from './server.js'
  *     hold answer   Postgres commits, the server waits in vain until it gives up by itself
  *     half-open     Postgres never gets it; nothing passes any more, and nothing is closed either,
  *                   not even when the server gives up: the backend stays in its transaction
- *     late          like half-open, but Postgres gets it once the next commit has been answered
+ *     late          like half-open, but Postgres gets it after all, just before the next batch
  */
 export type Fate =
   | 'pass'
@@ -79,16 +79,15 @@ export class PostgresProxy {
     await until(`a batch was struck with ${fate}`, () => struck)
   }
 
-  /** Called when Postgres has answered a commit: what was kept for that moment is let go. */
-  answered(by: Session): void {
-    for (const session of this.#sessions) if (session !== by) session.deliverLate()
+  /** Called before a batch reaches Postgres: what was kept for that moment goes first. */
+  async deliverLate(): Promise<void> {
+    await Promise.all([...this.#sessions].map((session) => session.deliverLate()))
   }
 
   close(): void {
     for (const session of this.#sessions) session.cut()
     this.#listener.close()
   }
-
 }
 
 type Mode = 'passing' | 'undecided' | 'answer awaited' | 'silent' | 'closed'
@@ -135,10 +134,17 @@ class Session {
     this.onClosed()
   }
 
-  /** The commit that was kept back reaches Postgres after all. */
-  deliverLate(): void {
-    if (this.#late !== undefined) this.#postgres.write(this.#late.bytes)
+  /** The commit that was kept back reaches Postgres, if the backend is there to answer it. */
+  async deliverLate(): Promise<void> {
+    if (this.#late === undefined) return
+    const { bytes } = this.#late
     this.#late = undefined
+    await new Promise<void>((resolve) => {
+      this.#postgres.once('data', () => resolve())
+      this.#postgres.once('close', () => resolve())
+      if (this.#mode === 'closed') resolve()
+      else this.#postgres.write(bytes)
+    })
   }
 
   #onServerMessage(message: Message): void {
@@ -158,6 +164,7 @@ class Session {
 
   async #decide(message: Message, of: Commit['of']): Promise<void> {
     const fate = await this.#proxy.onCommit({ of })
+    if (of === 'batch') await this.#proxy.deliverLate()
     if (this.#mode !== 'undecided') return
     this.#fate = fate
     this.#mode = 'answer awaited'
@@ -183,7 +190,6 @@ class Session {
       this.cut()
     } else if (this.#fate === 'pass') {
       this.#mode = 'passing'
-      this.#proxy.answered(this)
     }
   }
 

@@ -137,7 +137,7 @@ export class ServerProcess {
 }
 
 /** Waits for a condition; false if it is still not true after `timeMsMax`. */
-export async function isTrueWithin(
+async function isTrueWithin(
   timeMsMax: number,
   condition: () => boolean | Promise<boolean>,
 ): Promise<boolean> {

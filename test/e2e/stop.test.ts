@@ -74,7 +74,8 @@ t.test('a hold expires after a kill -9, and gives back what it reserved', async 
   const expiries = [now + 400, now + 3000, now + 3_600_000]
   const holds = expiries.map((at) => hold(movement, { expiresAt: new Date(at).toISOString() }))
   const client = new HttpClient(first.url, 1)
-  for (const request of holds) log.record(log.add(request), await client.post(request.path, request.body))
+  for (const request of holds)
+    log.record(log.add(request), await client.post(request.path, request.body))
   client.close()
   t.equal(log.counts.acknowledged, load.accounts.length - 2 + holds.length)
   await first.end('SIGKILL')
