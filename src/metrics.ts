@@ -90,6 +90,8 @@ export function shardMetrics(stream: number): {
 export interface ServerMetrics {
   /** One answered request. Route is the pattern, never the URL. */
   onResponse(route: string, method: string, status: number, seconds: number): void
+  /** `bytes` tells how much of the budget for request bodies is in use. */
+  watchBodies(bytes: () => number): void
   /** All metrics as Prometheus text, with those of the shards. */
   expose(shards: object[]): Promise<string>
   contentType: string
@@ -125,6 +127,16 @@ export function serverMetrics(inFlightCommands: () => number): ServerMetrics {
         byLabels.set(key, child)
       }
       child.observe(duration)
+    },
+    watchBodies(bytes) {
+      new Gauge({
+        name: 'daybook_request_body_bytes',
+        help: 'Bytes of large request bodies under way',
+        registers: [register],
+        collect() {
+          this.set(bytes())
+        },
+      })
     },
     async expose(shards) {
       const own = await register.getMetricsAsJSON()

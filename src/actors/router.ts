@@ -112,6 +112,11 @@ export class Router {
     })
   }
 
+  /** Whether an answer may still be given: the lease that it was released under has not run out. */
+  isValid(reply: Reply): boolean {
+    return this.#clock.monotonic() < reply.validUntil
+  }
+
   /** Takes a frame of answers from a shard. */
   receive(frame: ArrayBuffer): void {
     const validUntil = frameNumber(frame)

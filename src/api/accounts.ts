@@ -5,7 +5,7 @@ import { accountClasses, isDebitNormal } from '../actors/accounts.js'
 import { CommandKind, writeAccountCommand, writeRead } from '../actors/command.js'
 import { formatBalance, type Reply } from '../actors/reply.js'
 import { type Router, readUnanswered } from '../actors/router.js'
-import { isUuid, newKey, slotOf } from '../key.js'
+import { isUuid, newKeyText, slotOf } from '../key.js'
 import { formatMinor, toMinor } from '../money.js'
 import { type ApiParts, contextOf, servingPartsOf } from './context.js'
 import { ApiError, invalidField, replyOf } from './errors.js'
@@ -37,13 +37,14 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
     async (request, reply) => {
       const { router } = servingPartsOf(parts)
       const context = contextOf(request)
-      const idText = requestedId(request.body.id, request.headers['idempotency-key'])
-      const id = idText === undefined ? newKey() : keyField(context.tenant, idText, 'id')
+      const idText =
+        requestedId(request.body.id, request.headers['idempotency-key']) ?? newKeyText()
+      const id = keyField(context.tenant, idText, 'id')
       const body = createdBody(parts, request.body, idText)
       const outcome = await router.submit(router.shardOf(slotOf(id)), 1, (frame, number) => {
         writeAccountCommand(frame, context, number, { kind: CommandKind.createAccount, id, body })
       })
-      const answer = accountReply(replyOf(outcome, { id: idText }))
+      const answer = accountReply(replyOf(outcome, { again: () => ({ id: idText }) }))
       if (answer.replayed) void reply.header('idempotent-replayed', 'true')
       void reply.code(answer.replayed ? Status.ok : Status.created)
       return accountAnswer(answer)
@@ -102,7 +103,10 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
       const outcome = await submitChange(router, context, id, body)
       return accountAnswer(
         accountReply(
-          replyOf(outcome, { id: request.params.id, amountField: () => finestLimit(body) }),
+          replyOf(outcome, {
+            again: () => ({ id: request.params.id }),
+            amountField: () => finestLimit(body),
+          }),
         ),
       )
     },
@@ -123,7 +127,7 @@ function submitChange(
 function createdBody(
   parts: ApiParts,
   body: Type.Static<typeof NewAccount>,
-  idText: string | undefined,
+  idText: string,
 ): AccountCreation {
   const scale = parts.currencies.scaleOf(body.currency)
   if (scale === undefined) throw invalidField('currency', 'is not a known currency')
@@ -137,7 +141,7 @@ function createdBody(
   if (body.minimumBalance !== undefined) {
     created.minimumBalance = minorField(body.minimumBalance, scale, 'minimumBalance')
   }
-  if (idText !== undefined && !isUuid(idText)) created.name = idText
+  if (!isUuid(idText)) created.name = idText
   if (body.type !== undefined) created.type = body.type
   if (body.owner !== undefined) created.owner = body.owner
   if (body.number !== undefined) created.number = body.number

@@ -82,7 +82,11 @@ export const batchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async
           writeTransaction(frame, context, number, transaction)
         }
       })
-      const answer = batchReply(replyOf(outcome, { id: batchKey }))
+      const answer = batchReply(
+        replyOf(outcome, {
+          again: () => (batchKey === undefined ? { ids: ids.map(formatKey) } : { id: batchKey }),
+        }),
+      )
       await sendAnswer(reply as FastifyReply, request.headers.accept, answer, ids)
     },
   )

@@ -24,8 +24,8 @@ export function invalidField(field: string, expected: string): ApiError {
 
 /** What the request that is answered had asked for, so that its refusal can say so. */
 export interface Asked {
-  /** The id as the client wrote it. */
-  id?: string
+  /** What a client needs to ask again for a write whose outcome is not known: its id or ids. */
+  again?: () => Record<string, unknown>
   /** Where the amount of the posting at `index` stands in the body. */
   amountField?: (index: number) => string
 }
@@ -36,11 +36,7 @@ export function replyOf(outcome: Outcome, asked: Asked = {}): Reply {
     case 'overloaded':
       throw new ApiError('overloaded', 'too many commands are under way; nothing was accepted')
     case 'unanswered':
-      throw new ApiError(
-        'outcome_unknown',
-        'the command could not be confirmed in time; send it again with the same id',
-        asked.id === undefined ? undefined : { id: asked.id },
-      )
+      throw outcomeUnknown(asked)
     case 'refused': {
       const { refusal, index } = outcome
       const posting = index === noIndex ? {} : { posting: index }
@@ -49,6 +45,15 @@ export function replyOf(outcome: Outcome, asked: Asked = {}): Reply {
     default:
       return outcome
   }
+}
+
+/** The answer to a write that may or may not have taken effect. */
+export function outcomeUnknown(asked: Asked): ApiError {
+  return new ApiError(
+    'outcome_unknown',
+    'the command could not be confirmed in time; send it again with the same id',
+    asked.again?.(),
+  )
 }
 
 /** The error of a refusal; `details` say which posting, item or field it is about. */

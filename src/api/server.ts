@@ -101,12 +101,14 @@ export async function buildServer(
 
 function addHooks(app: FastifyInstance, system: SystemParts, options: ServerOptions): void {
   const budget = new BodyBudget()
+  system.metrics.watchBodies(() => budget.bytes)
   // Callbacks, not promises: these run for every request.
   app.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-correlation-id', request.id)
     try {
       assertCorrelationId(request)
       assertLoopbackHost(request.headers.host)
+      assertLoopbackOrigin(request.headers.origin)
       budget.enter(request)
     } catch (error) {
       done(error as Error)
@@ -165,6 +167,16 @@ function assertLoopbackHost(host: string | undefined): void {
   if (host === undefined || !loopbackHost.test(host)) {
     throw new ApiError('host_not_allowed', 'the Host header does not name loopback', {
       field: 'Host',
+    })
+  }
+}
+
+/** Nor may a page of another site post to this machine behind its user's back. */
+function assertLoopbackOrigin(origin: string | undefined): void {
+  if (origin === undefined) return
+  if (!loopbackHost.test(origin.replace(/^https?:\/\//, ''))) {
+    throw new ApiError('host_not_allowed', 'the Origin header does not name loopback', {
+      field: 'Origin',
     })
   }
 }

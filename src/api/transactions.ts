@@ -17,10 +17,18 @@ import {
   readBody,
   type TransactionBody,
 } from '../journal/record.js'
-import { isUuid, type Key, keyFromBytes, keyOfFollowUp, newKey, slotOf } from '../key.js'
+import {
+  formatKey,
+  isUuid,
+  type Key,
+  keyFromBytes,
+  keyOfFollowUp,
+  newKeyText,
+  slotOf,
+} from '../key.js'
 import { normalise } from '../money.js'
 import { type ApiParts, contextOf, type ServingParts, servingPartsOf } from './context.js'
-import { ApiError, type Asked, invalidField, replyOf } from './errors.js'
+import { ApiError, type Asked, invalidField, outcomeUnknown, replyOf } from './errors.js'
 import { formatPosition, minSeqOf } from './position.js'
 import {
   holdPosted,
@@ -70,8 +78,8 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
       const outcome = await router.submit(router.shardOf(slotOf(input.id)), 1, (frame, number) => {
         writeTransaction(frame, context, number, input)
       })
-      const answer = await transactionAnswer(serving, outcome, {
-        id,
+      const answer = await writtenAnswer(serving, outcome, {
+        again: () => ({ id: id ?? formatKey(input.id) }),
         amountField: (index) => (body.postings ? `postings/${index}/amount` : 'amount'),
       })
       if (answer.replayed) void reply.header('idempotent-replayed', 'true')
@@ -102,7 +110,7 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
       const stream = serving.router.streamOf(serving.router.shardOf(slotOf(id)))
       const minSeq = minSeqOf(request.query.minPosition, stream)
       const outcome = await readTransaction(serving, context, id, minSeq)
-      return (await transactionAnswer(serving, outcome, { id: request.params.id })).body
+      return (await transactionAnswer(serving, outcome, {})).body
     },
   )
 
@@ -131,15 +139,15 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
         const serving = servingPartsOf(parts)
         const context = contextOf(request)
         const body = request.body as Type.Static<typeof HoldPost>
-        const idText = requestedId(body.id, request.headers['idempotency-key'])
+        const idText = requestedId(body.id, request.headers['idempotency-key']) ?? newKeyText()
         const target = keyField(context.tenant, request.params.id, 'id')
         const input = await followUpInput(serving, context, { kind, target, idText, body })
         const { router } = serving
         const outcome = await router.submit(router.shardOf(slotOf(target)), 1, (frame, number) => {
           writeFollowUp(frame, context, number, input)
         })
-        const answer = await transactionAnswer(serving, outcome, {
-          id: idText,
+        const answer = await writtenAnswer(serving, outcome, {
+          again: () => ({ id: idText }),
           amountField: (index) => amountFieldOf(body, index),
         })
         if (answer.replayed) void reply.header('idempotent-replayed', 'true')
@@ -170,14 +178,14 @@ async function followUpInput(
   request: {
     kind: FollowUpInput['kind']
     target: Key
-    idText: string | undefined
+    idText: string
     body: Type.Static<typeof HoldPost>
   },
 ): Promise<FollowUpInput> {
   const { kind, target, idText, body } = request
-  const own = idText === undefined ? newKey() : keyField(context.tenant, idText, 'id')
+  const own = keyField(context.tenant, idText, 'id')
   const attributes = attributesOf(body, '')
-  if (idText !== undefined && !isUuid(idText)) attributes.name = idText
+  if (!isUuid(idText)) attributes.name = idText
   if (body.amount !== undefined && body.amounts !== undefined) {
     throw invalidField('amounts', 'is given beside amount; use one or the other')
   }
@@ -243,6 +251,23 @@ async function readRecord(
   }
 }
 
+/** The answer to a write. One that has taken effect and cannot be shown is never called refused. */
+async function writtenAnswer(
+  serving: ServingParts,
+  outcome: Outcome,
+  asked: Asked,
+): ReturnType<typeof transactionAnswer> {
+  try {
+    return await transactionAnswer(serving, outcome, asked)
+  } catch (error) {
+    const isReplay = outcome.kind === 'transaction'
+    if (isReplay && error instanceof ApiError && error.code === 'journal_unavailable') {
+      throw outcomeUnknown(asked)
+    }
+    throw error
+  }
+}
+
 /** The view of what a shard answered; a transaction that is not new is read from the journal. */
 async function transactionAnswer(
   serving: ServingParts,
@@ -262,11 +287,15 @@ async function transactionAnswer(
   }
   const { recordSeq, remaining, replayed } = reply.body
   const words = await readRecord(serving, reply.stream, recordSeq)
+  if (!serving.router.isValid(reply)) {
+    throw new ApiError('journal_unavailable', 'the state that was read is too old to be shown')
+  }
+  const seq = replayed ? recordSeq : reply.seq
   return {
     replayed,
     body: {
       data: transactionView(words, reply.state, { remaining }),
-      meta: { position: formatPosition(reply.stream, recordSeq) },
+      meta: { position: formatPosition(reply.stream, seq) },
     },
   }
 }

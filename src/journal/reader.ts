@@ -13,6 +13,7 @@ export interface JournalReader {
 
 /** Connections for reading, and how many reads may wait for one of them. */
 const connectionsMax = 4
+const waitingReadsMax = 4096
 
 export function postgresReader(
   connectionString: string,
@@ -28,6 +29,8 @@ export function postgresReader(
   pool.on('error', options.onError)
   return {
     async readRecord(stream, seq) {
+      if (pool.waitingCount >= waitingReadsMax)
+        throw new Error('too many reads wait for the journal')
       const { rows } = await pool.query<{ first_seq: string; payload: Buffer }>({
         name: 'read-record',
         text: `select first_seq, payload from daybook.journal

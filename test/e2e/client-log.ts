@@ -225,6 +225,11 @@ function describe(request: Request): string {
   return `${request.path} ${request.isBatch ? `(${request.entries.length} items)` : request.body.id}`
 }
 
+/** 0 if the connection was lost. */
+export function statusOf(answer: HttpAnswer): number {
+  return answer.kind === 'lost' ? 0 : answer.status
+}
+
 /** HTTP over a fixed number of connections that are kept; never sends anything twice by itself. */
 export class HttpClient {
   readonly #url: string

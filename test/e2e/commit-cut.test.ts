@@ -1,7 +1,7 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { temporaryPostgres } from '../postgres.js'
-import { HttpClient, type Request, toMinor } from './client-log.js'
+import { HttpClient, type Request, statusOf, toMinor } from './client-log.js'
 import { checkBook } from './journal-check.js'
 import { Load, single } from './load.js'
 import { type Fate, PostgresProxy } from './proxy.js'
@@ -206,10 +206,6 @@ async function fixture(t: Test, settings: Record<string, string>) {
   const load = new Load()
   await load.open(server.url)
   return { database, proxy, server, load }
-}
-
-function statusOf(answer: Awaited<ReturnType<HttpClient['get']>>): number {
-  return answer.kind === 'lost' ? 0 : answer.status
 }
 
 function inFlight(server: ServerProcess): Promise<number> {

@@ -1,9 +1,9 @@
 import pg from 'pg'
 import t from 'tap'
 import { temporaryPostgres } from '../postgres.js'
-import { HttpClient, isAcknowledged } from './client-log.js'
+import { HttpClient, isAcknowledged, statusOf } from './client-log.js'
 import { checkBook } from './journal-check.js'
-import { Load, single } from './load.js'
+import { hold, Load, single } from './load.js'
 import { roundsOr } from './rounds.js'
 import { ServerProcess, until } from './server.js'
 
@@ -99,6 +99,43 @@ t.test('a server that was frozen while it was taken over answers nothing more', 
     await checkBook(t, { url: second.url, connectionString: DATABASE_URL, load })
     await second.end('SIGTERM')
   }
+})
+
+t.test('what a frozen server was reading from the journal is not answered either', async (t) => {
+  const DATABASE_URL = await postgres.createDatabase()
+  const settings = { DATABASE_URL, DAYBOOK_LEASE_MS: String(leaseMs) }
+  const load = new Load()
+  const first = await ServerProcess.start(t, settings)
+  await load.open(first.url)
+  const [cash, , customer] = load.accounts
+  const held = hold({ debit: customer.id, credit: cash.id, amount: 100n })
+  const client = new HttpClient(first.url, 2)
+  t.equal(statusOf(await client.post(held.path, held.body)), 201)
+
+  const locker = new pg.Client({ connectionString: DATABASE_URL })
+  await locker.connect()
+  t.teardown(() => locker.end())
+  await locker.query('begin; lock table daybook.journal in access exclusive mode')
+  const late = client.get(`/v1/transactions/${held.body.id}`)
+  await until('the read waits for the lock', async () => {
+    const { rowCount } = await locker.query(
+      `select 1 from pg_stat_activity where application_name = 'daybook reader'
+       and wait_event_type = 'Lock' and datname = current_database()`,
+    )
+    return rowCount === 1
+  })
+  first.signal('SIGSTOP')
+  const frozenAt = performance.now()
+  await locker.query('rollback')
+  const second = await ServerProcess.start(t, settings)
+  const other = new HttpClient(second.url, 1)
+  t.equal(statusOf(await other.post(`${held.path}/${held.body.id}/void`, {})), 201)
+  other.close()
+  await until('the lease has run out', () => performance.now() > frozenAt + 1.2 * leaseMs)
+  first.signal('SIGCONT')
+  t.not(statusOf(await late), 200, 'that the hold is pending is older than the lease')
+  t.same(await first.ended(), { code: exitTakenOver, signal: null })
+  client.close()
 })
 
 t.test('a second start on the same port fails before it takes anything', async (t) => {
