@@ -17,7 +17,7 @@ export interface Pick {
 const NO_ID = '00000000-0000-0000-0000-000000000000'
 
 /** Draws the accounts of one transfer into `pick`, as indexes into the set. */
-export function drawAccounts(set: AccountSet, spread: Spread, pick: Pick): void {
+function drawAccounts(set: AccountSet, spread: Spread, pick: Pick): void {
   const customers = set.ids.length - 1
   const one = 1 + Math.floor(Math.random() * customers)
   if (spread === 'hot') {
@@ -32,12 +32,12 @@ export function drawAccounts(set: AccountSet, spread: Spread, pick: Pick): void 
 }
 
 /** An amount in minor units, 0.01 to 9.99: the sum then shows more than the count does. */
-export function drawAmount(): number {
+function drawAmount(): number {
   return 1 + Math.floor(Math.random() * 999)
 }
 
 /** Always four characters, so that the length of a body never changes. */
-export function amountText(minorUnits: number): string {
+function amountText(minorUnits: number): string {
   return `${Math.floor(minorUnits / 100)}.${String(minorUnits % 100).padStart(2, '0')}`
 }
 

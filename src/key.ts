@@ -12,7 +12,7 @@ export interface Key {
   w3: number
 }
 
-export const keyBytes = 16
+const keyBytes = 16
 export const slotCount = 1024
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i

@@ -300,7 +300,7 @@ export function commandBytes(words: Uint32Array, at: number): number {
   return paddedLength(words[at + Word.length])
 }
 
-export function writeHeader(
+function writeHeader(
   words: Uint32Array,
   at: number,
   head: number,

@@ -37,7 +37,7 @@ import type { HoldPosting } from './holds.js'
  * touched (`number` of them); of `account` a balance entry and msgpack; of `transaction` msgpack;
  * of `batch` 16 bytes per item, as the binary batch answer has them (api/binary-batch.ts).
  */
-export const ReplyKind = {
+const ReplyKind = {
   accepted: 1,
   refused: 2,
   account: 3,
@@ -46,7 +46,7 @@ export const ReplyKind = {
 } as const
 
 /** The id had already taken effect with the same body; nothing was done now. */
-export const replayedFlag = 1
+const replayedFlag = 1
 
 const replyHeaderWords = 8
 const balanceWords = 18

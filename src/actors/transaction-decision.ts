@@ -15,10 +15,10 @@ import { type Draft, tryPosting } from './draft.js'
 import { refusalNumber } from './refusals.js'
 
 /** The largest number of postings in a transaction. */
-export const postingsMax = 64
+const postingsMax = 64
 
 /** How far a client's clock may be ahead of ours: later ids cannot be forgotten in order (§7). */
-export const idSkewMsMax = 600_000
+const idSkewMsMax = 600_000
 
 /** Index of the posting that a refusal is about, when it is about none. */
 export const noIndex = 0xffffffff

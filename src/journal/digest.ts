@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto'
 import type { Chunk, DigestChain } from './batch.js'
 
-export const digestBytes = 32
+const digestBytes = 32
 
 /** The digest before the first chunk of a stream. */
 export const emptyDigest = Buffer.alloc(digestBytes)

@@ -252,6 +252,6 @@ export function plainPostingBody(words: Uint32Array, start: number): Transaction
 }
 
 /** A record that cannot be read: damaged, or written by a newer program. */
-export class RecordError extends Error {
+class RecordError extends Error {
   readonly code = 'record_unreadable'
 }

@@ -1,0 +1,101 @@
+import type { Batch } from '../journal/batch.js'
+import { readInteger, Word } from '../journal/record.js'
+import type { Book } from './book.js'
+import { minSeqWord } from './command.js'
+import { Draft } from './draft.js'
+import { type Fingerprint, fingerprintOf } from './fingerprint.js'
+import type { FrameWriter } from './frame.js'
+import { RecordWriter } from './record-writer.js'
+import { refusalNumber } from './refusals.js'
+import { ReplyWriter } from './reply.js'
+import { Decision, noIndex } from './transaction-decision.js'
+
+/** What the shard gives to those who carry out its commands: where records and answers go. */
+export interface ExecutorOutputs {
+  openBatch(): Batch
+  /** The frame for an answer that may leave once everything up to `restsOn` is durable. */
+  answersResting(restsOn: number): FrameWriter
+  /** Last seq that has been given to a record. */
+  lastSeq(): number
+  onRefused(refusal: number): void
+}
+
+/**
+ * What carrying out a command takes, shared by transactions, accounts and batches, and used again
+ * from command to command; and the steps that all of them have.
+ */
+export class Workbench {
+  readonly book: Book
+  readonly stream: number
+  readonly outputs: ExecutorOutputs
+  readonly draft: Draft
+  readonly decision = new Decision()
+  readonly fingerprint: Fingerprint = { low: 0, high: 0 }
+  readonly records: RecordWriter
+  readonly replies: ReplyWriter
+
+  constructor(book: Book, stream: number, outputs: ExecutorOutputs) {
+    this.book = book
+    this.stream = stream
+    this.outputs = outputs
+    this.draft = new Draft(book.accounts)
+    this.records = new RecordWriter(book, () => outputs.openBatch())
+    this.replies = new ReplyWriter(book, stream)
+  }
+
+  /**
+   * Whether the command's id has taken effect already; then the answer is written. Leaves the
+   * command's fingerprint behind.
+   */
+  isKnownId(words: Uint32Array, at: number, request: number): boolean {
+    const { transactions } = this.book
+    fingerprintOf(words, at, this.fingerprint)
+    const row = transactions.keys.find(
+      words[at + Word.tenant],
+      words[at + Word.id],
+      words[at + Word.id + 1],
+      words[at + Word.id + 2],
+      words[at + Word.id + 3],
+    )
+    if (row < 0) return false
+    const touchedSeq = transactions.touchedSeq.get(row)
+    if (this.hasFingerprint(row)) {
+      this.replies.transaction(this.outputs.answersResting(touchedSeq), request, row, true)
+    } else {
+      this.refuseNumber(request, refusalNumber.id_reused_with_different_body, touchedSeq)
+    }
+    return true
+  }
+
+  hasFingerprint(row: number): boolean {
+    const { transactions } = this.book
+    return (
+      transactions.fingerprintLow.get(row) === this.fingerprint.low &&
+      transactions.fingerprintHigh.get(row) === this.fingerprint.high
+    )
+  }
+
+  hasReached(words: Uint32Array, at: number, request: number): boolean {
+    if (readInteger(words, at + minSeqWord) <= this.outputs.lastSeq()) return true
+    this.refuseNumber(request, refusalNumber.position_not_reached, 0)
+    return false
+  }
+
+  refuse(request: number, decision: Decision): void {
+    this.outputs.onRefused(decision.refusal)
+    const frame = this.outputs.answersResting(this.restsOn(decision))
+    this.replies.refused(frame, request, decision.refusal, decision.index)
+  }
+
+  refuseNumber(request: number, refusal: number, restsOn: number): void {
+    this.outputs.onRefused(refusal)
+    this.replies.refused(this.outputs.answersResting(restsOn), request, refusal, noIndex)
+  }
+
+  /** What a decision rests on; a full memory is full of what may not be durable yet. */
+  restsOn(decision: Decision): number {
+    return decision.refusal === refusalNumber.memory_limit_reached
+      ? this.outputs.lastSeq()
+      : decision.restsOn
+  }
+}
