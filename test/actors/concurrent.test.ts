@@ -170,12 +170,14 @@ class Clients {
   async verify(): Promise<void> {
     const { engine } = this
     await engine.pump(engine.restart())
+    // Holds that were due expire with the restart; after that nothing moves while we look.
+    await engine.quiet()
     const found = await audit(this.#connectionString)
     assert.deepEqual(found.faults, [])
     for (const entry of this.#log) this.#verifyAnswer(entry, found)
     for (const { id, answer } of this.#reads) this.#verifyRead(id, answer, found)
     for (const id of accounts) {
-      const answer = await engine.pump(engine.readAccount(id, 0))
+      const answer = await engine.readAccount(id, 0)
       assert(answer.outcome === 'account')
       const expected = found.accounts.get(engine.keyTextOf(id))
       assert.deepEqual(balanceOf(answer.account), expected && balanceOf(expected))
@@ -364,9 +366,14 @@ class Clients {
   /** Asking again with the same id gives what is there, and changes nothing about it. */
   async #askAgain(found: Audit): Promise<void> {
     const { engine } = this
-    const answers = this.#sent
-      .filter((sent) => sent.kind === 'post')
-      .map(async (sent) => ({ sent, answer: await engine.post(sent.body) }))
+    const first = new Map<string, Extract<Sent, { kind: 'post' }>>()
+    for (const sent of this.#sent) {
+      if (sent.kind === 'post' && !first.has(sent.ids[0])) first.set(sent.ids[0], sent)
+    }
+    const answers = [...first.values()].map(async (sent) => ({
+      sent,
+      answer: await engine.post(sent.body),
+    }))
     for (const { sent, answer } of await engine.pump(Promise.all(answers))) {
       const entry = found.transactions.get(engine.keyTextOf(sent.ids[0]))
       if (entry === undefined) assert.notEqual(answer.outcome, 'replayed', sent.ids[0])

@@ -417,7 +417,8 @@ export class LedgerModel {
       posted = amounts.amounts
     }
     const rest = remaining.map((amount, index) => amount - posted[index])
-    const keep = command.kind === 'post' && command.keepRest === true && rest.some((amount) => amount > 0n)
+    const keep =
+      command.kind === 'post' && command.keepRest === true && rest.some((amount) => amount > 0n)
 
     const seq = this.#newRecord()
     this.#release(hold, keep ? posted : remaining)

@@ -438,7 +438,10 @@ export function repeated(sent: Sent, how: 'same' | 'rewritten' | 'changed'): Sen
       const { amounts } = sent.body
       if (how === 'changed') {
         const kind = sent.body.kind === 'void' ? 'post' : 'void'
-        return { kind: 'followUp', body: { ...sent.body, kind, amounts: undefined, keepRest: undefined } }
+        return {
+          kind: 'followUp',
+          body: { ...sent.body, kind, amounts: undefined, keepRest: undefined },
+        }
       }
       const body = { ...sent.body }
       if (amounts !== undefined) body.amounts = amounts.map((text) => rewriteAmount(text, rewrite))
