@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import type { AccountCreation } from '../../src/actors/account-decision.js'
 import {
@@ -16,14 +15,12 @@ import {
 import type { FrameWriter } from '../../src/actors/frame.js'
 import { refusalOf } from '../../src/actors/refusals.js'
 import type { Reply } from '../../src/actors/reply.js'
-import { type Outcome, Router, type RouterLimits } from '../../src/actors/router.js'
-import { Shard, type ShardOptions } from '../../src/actors/shard.js'
+import type { Outcome, Router } from '../../src/actors/router.js'
+import type { Shard } from '../../src/actors/shard.js'
 import { noIndex } from '../../src/actors/transaction-decision.js'
 import { TransactionState } from '../../src/actors/transactions.js'
-import type { Clock, Timer } from '../../src/clock.js'
-import { digestChain } from '../../src/journal/digest.js'
 import { migrate } from '../../src/journal/migrate.js'
-import { endOldBackends, postgresStore } from '../../src/journal/postgres-session.js'
+import { endOldBackends } from '../../src/journal/postgres-session.js'
 import { type JournalReader, postgresReader } from '../../src/journal/reader.js'
 import {
   type Attributes,
@@ -34,7 +31,6 @@ import {
   type TransactionBody,
   viewRecord,
 } from '../../src/journal/record.js'
-import type { JournalSession, JournalStore } from '../../src/journal/session.js'
 import { takeOver } from '../../src/journal/take-over.js'
 import {
   formatKey,
@@ -46,6 +42,7 @@ import {
   slotOf,
 } from '../../src/key.js'
 import { normalise, parseDecimal } from '../../src/money.js'
+import { type EngineOptions, EngineProcess, stream } from './engine-process.js'
 import {
   type AccountChange,
   type AccountView,
@@ -59,68 +56,11 @@ import {
   type TransactionStatus,
   type TransactionView,
 } from './model.js'
-
-/** A clock that stands still until the test moves it. */
-export class TestClock implements Clock {
-  #nowMs: number
-  #monotonicMs = 1000
-  readonly #timers = new Set<{ dueMs: number; task: () => void }>()
-
-  constructor(nowMs = Date.UTC(2024, 1, 29, 12)) {
-    this.#nowMs = nowMs
-  }
-
-  now(): number {
-    return this.#nowMs
-  }
-
-  monotonic(): number {
-    return this.#monotonicMs
-  }
-
-  schedule(delayMs: number, task: () => void): Timer {
-    const timer = { dueMs: this.#monotonicMs + delayMs, task }
-    this.#timers.add(timer)
-    return { cancel: () => this.#timers.delete(timer) }
-  }
-
-  nextTick(task: () => void): void {
-    setImmediate(task)
-  }
-
-  /** Time passes at once; then every timer that was due on the way fires, in order, late. */
-  advance(ms: number): void {
-    this.#nowMs += ms
-    this.#monotonicMs += ms
-    for (;;) {
-      const due = [...this.#timers].filter((timer) => timer.dueMs <= this.#monotonicMs)
-      const first = due.sort((a, b) => a.dueMs - b.dueMs)[0]
-      if (first === undefined) return
-      this.#timers.delete(first)
-      first.task()
-    }
-  }
-
-  /** Somebody sets the wall clock; the monotonic clock goes on. */
-  setWall(nowMs: number): void {
-    this.#nowMs = nowMs
-  }
-}
+import { TestClock } from './test-clock.js'
 
 /** What a command came to; `unanswered` and `overloaded` are the router's. */
 export type EngineAnswer = Answer | { outcome: 'unanswered' | 'overloaded' }
 
-export interface EngineOptions {
-  connectionString: string
-  clock?: TestClock
-  /** Puts a store that makes faults around the real one. */
-  wrap?: (store: JournalStore) => JournalStore
-  shard?: Partial<ShardOptions>
-  router?: Partial<RouterLimits>
-  random?: () => number
-}
-
-const stream = 1
 const tenant = 1
 
 /** Empties the journal, so that every run starts with a new book in the same database. */
@@ -488,121 +428,6 @@ export class Engine {
   #nameOf(key: Key): string {
     const text = formatKey(key)
     return this.#names.get(text) ?? text
-  }
-}
-
-/** One life of the process: from its start to its crash. */
-class EngineProcess {
-  readonly owner = randomUUID()
-  readonly shard: Shard
-  readonly router: Router
-  fault: Error | undefined
-  readonly #sessions = new Set<JournalSession>()
-  /** Calls to the store that have not returned yet. */
-  #calls = 0
-  #alive = true
-
-  constructor(options: EngineOptions, clock: TestClock) {
-    const ownClock = this.#clockWhileAlive(clock)
-    const real = postgresStore(options.connectionString, 5000)
-    const shard = new Shard(
-      {
-        stream,
-        owner: this.owner,
-        leaseMs: 10_000,
-        commitTimeoutMs: 5000,
-        admissionTimeoutMs: 5000,
-        limits: { accountsMax: 1000, transactionsMax: 100_000 },
-        ...options.shard,
-      },
-      {
-        clock: ownClock,
-        store: this.#storeWhileAlive(options.wrap?.(real) ?? real),
-        random: options.random ?? Math.random,
-        chain: digestChain(),
-        send: (frame) => {
-          if (this.#alive) this.router.receive(frame)
-        },
-        onStopped: (fault) => {
-          this.fault = fault
-        },
-        onProgress: () => undefined,
-        onTrouble: () => undefined,
-        observer: {
-          onBatch: () => undefined,
-          onRefused: () => undefined,
-          onExpired: () => undefined,
-          onStall: () => undefined,
-        },
-      },
-    )
-    this.shard = shard
-    const port = { stream, send: (frame: ArrayBuffer) => this.#alive && shard.receive(frame) }
-    this.router = new Router(
-      ownClock,
-      {
-        inFlightCommandsMax: 65_536,
-        inFlightBytesMax: 1 << 28,
-        requestTimeoutMs: 1e12,
-        ...options.router,
-      },
-      [port as { stream: number; send(frame: ArrayBuffer): void }],
-      new Int32Array(1024),
-    )
-  }
-
-  get isBusy(): boolean {
-    return this.#calls > 0 || this.shard.gauges.openRecords > 0
-  }
-
-  /** From here on this process does nothing any more, whatever it was doing. */
-  kill(): void {
-    this.#alive = false
-    for (const session of this.#sessions) session.close()
-    this.router.close()
-  }
-
-  #clockWhileAlive(clock: TestClock): Clock {
-    const whileAlive = (task: () => void) => () => {
-      if (this.#alive) task()
-    }
-    return {
-      now: () => clock.now(),
-      monotonic: () => clock.monotonic(),
-      schedule: (delayMs, task) => clock.schedule(delayMs, whileAlive(task)),
-      nextTick: (task) => clock.nextTick(whileAlive(task)),
-    }
-  }
-
-  #storeWhileAlive(store: JournalStore): JournalStore {
-    const never = new Promise<never>(() => undefined)
-    return {
-      open: async () => {
-        if (!this.#alive) return await never
-        const session = await this.#counted(store.open())
-        if (!this.#alive) {
-          session.close()
-          return await never
-        }
-        this.#sessions.add(session)
-        return {
-          commit: (batch) => this.#counted(session.commit(batch)),
-          settle: (stream, owner) => this.#counted(session.settle(stream, owner)),
-          confirm: (stream, epoch) => this.#counted(session.confirm(stream, epoch)),
-          ensurePartition: (seq) => this.#counted(session.ensurePartition(seq)),
-          readChunks: (stream, afterSeq, toSeq) => session.readChunks(stream, afterSeq, toSeq),
-          readHead: (stream) => session.readHead(stream),
-          close: () => session.close(),
-        }
-      },
-    }
-  }
-
-  async #counted<T>(call: Promise<T>): Promise<T> {
-    this.#calls += 1
-    return await call.finally(() => {
-      this.#calls -= 1
-    })
   }
 }
 

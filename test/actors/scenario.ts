@@ -392,7 +392,12 @@ export function bodyOfFollowUp(model: LedgerModel, step: FollowStep, id: string)
   const wanted: readonly string[] | undefined = {
     // Most reversals are of what can be reversed.
     pending: step.kind === 'reverse' ? posted.slice(0, 2) : ['pending'],
-    ended: step.kind === 'reverse' ? posted : ['hold posted', 'hold voided', 'hold expired'],
+    ended: [
+      'hold posted',
+      'hold voided',
+      'hold expired',
+      ...(step.kind === 'reverse' ? posted : []),
+    ],
     posted,
     any: undefined,
     unknown: [],

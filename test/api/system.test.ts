@@ -254,7 +254,7 @@ t.test('a fault of the server is logged whole and answered without internals', a
   t.equal(answer.json().error.code, 'internal_error')
   t.notMatch(answer.body, /internals|at .*\.js/)
   t.match(lines.join(''), /internals of the server/)
-  t.match(JSON.parse(lines[0]), { correlationId: 'find-me', err: { stack: /system\.test\.js/ } })
+  t.match(JSON.parse(lines[0]), { correlationId: 'find-me', err: { stack: /system\.test\.[jt]s/ } })
 })
 
 t.test('the document and a page to try it are served', async (t) => {

@@ -210,7 +210,7 @@ t.test('the views of a journal', async (t) => {
         expected,
       )
     }
-    await db.query('call daybook.ensure_partition(10000000)')
+    await db.query('select daybook.ensure_partition(10000000)')
     const plan = JSON.stringify(
       await ask('explain (costs off) select kind from daybook.records_between(1, 2, 3)'),
     )

@@ -8,7 +8,8 @@ import { postgresStore } from '../../src/journal/postgres-session.js'
 import { Replay } from '../../src/journal/replay.js'
 import { takeOver } from '../../src/journal/take-over.js'
 import { JournalWriter } from '../../src/journal/writer.js'
-import { Engine, emptyBook, TestClock, withClient } from '../actors/engine.js'
+import { Engine, emptyBook, withClient } from '../actors/engine.js'
+import { TestClock } from '../actors/test-clock.js'
 import { temporaryPostgres } from '../postgres.js'
 import { connectionLost, FaultyStore, Gate, until } from './faulty-store.js'
 import { addTo, record, recordBytes } from './records.js'
@@ -287,7 +288,7 @@ t.test('whatever fails in whatever order, nothing is lost and nothing doubled', 
       await writer.assertJournal(t)
       t.equal(writer.stopped.length, 0)
     }),
-    { numRuns: Math.ceil(Number(process.env.DAYBOOK_TEST_RUNS ?? 150) / 15), seed: 17 },
+    { numRuns: Math.ceil(Number(process.env.DAYBOOK_TEST_RUNS ?? 100) / 10), seed: 17 },
   )
 })
 
