@@ -148,6 +148,7 @@ export class Engine {
 
   /** Waits for `work` while the clock goes on, so that deadlines and pauses come to an end. */
   async pump<T>(work: Promise<T>, stepMs = 250): Promise<T> {
+    const deadline = Date.now() + 60_000
     let done = false
     const finished = work.finally(() => {
       done = true
@@ -161,6 +162,8 @@ export class Engine {
         }),
       ])
       if (done) return await finished
+      if (this.fault !== undefined) throw this.fault
+      if (Date.now() > deadline) throw new Error('it does not come to an end')
       this.clock.advance(stepMs)
     }
   }

@@ -30,7 +30,7 @@ export type Step =
   | { do: 'followUp'; follow: FollowStep }
   | { do: 'repeat'; pick: number; how: 'same' | 'rewritten' | 'changed' }
   | { do: 'read'; what: 'account' | 'transaction'; pick: number; unknown: boolean; ahead: boolean }
-  | { do: 'advance'; ms: number }
+  | { do: 'advance'; ms: number; to: 'anywhere' | 'expiry' | 'before expiry' }
   | { do: 'restart' }
 
 type VersionPick = 'none' | 'right' | 'wrong'
@@ -326,6 +326,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('advance' as const),
       ms: fc.constantFrom(1, 999, 1000, 30_000, 60_000, 61_000, 3_600_000, dayMs, 3 * dayMs),
+      to: fc.constantFrom('anywhere', 'anywhere', 'expiry', 'before expiry'),
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
@@ -384,6 +385,16 @@ function bodyOfPosting(model: LedgerModel, step: PostingStep): NewTransaction['p
   if (step.currency === 'right' && currency !== undefined) body.currency = currency
   if (step.currency === 'wrong') body.currency = 'CZK'
   return body
+}
+
+/** How far a step moves the clock: often to where a hold is just about to expire, or just does. */
+export function msOfAdvance(model: LedgerModel, step: Extract<Step, { do: 'advance' }>): number {
+  const expiries = [...model.transactions.values()]
+    .filter(({ status }) => status === 'pending')
+    .map(({ expiresAt }) => expiresAt ?? Number.POSITIVE_INFINITY)
+  const next = Math.min(...expiries)
+  if (step.to === 'anywhere' || next === Number.POSITIVE_INFINITY) return step.ms
+  return Math.max(1, next - model.nowMs - (step.to === 'expiry' ? 0 : 1))
 }
 
 export function bodyOfFollowUp(model: LedgerModel, step: FollowStep, id: string): FollowUp {

@@ -12,6 +12,7 @@ import {
   bodyOfFollowUp,
   bodyOfPost,
   freshId,
+  msOfAdvance,
   pickOf,
   prelude,
   repeated,
@@ -130,11 +131,13 @@ class Run {
         return await this.#batch(step)
       case 'read':
         return await this.#read(step)
-      case 'advance':
+      case 'advance': {
+        const ms = msOfAdvance(model, step)
         await this.engine.quiet()
-        this.engine.clock.advance(step.ms)
-        model.advance(step.ms)
+        this.engine.clock.advance(ms)
+        model.advance(ms)
         return
+      }
       case 'restart':
         return await this.#restart()
     }

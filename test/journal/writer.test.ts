@@ -67,10 +67,15 @@ t.test('a commit that hangs is settled at its deadline, not before', async (t) =
 
 t.test('an old backend that waits for a lock is ended before anything is settled', async (t) => {
   const writer = await openWriter(t)
-  const blocker = await rowLock(t)
+  const blocker = await lock(t, 'select from daybook.stream for update')
   writer.send(3)
   await until(() => waitsForLock())
+  const [old] = await query('select backend_pid from daybook.stream')
   writer.clock.advance(commitTimeoutMs)
+  const { backend_pid: pid } = old as { backend_pid: number }
+  await until(
+    async () => (await query(`select from pg_stat_activity where pid = ${pid}`)).length === 0,
+  )
   // The settlement needs the row's lock as well: it goes on trying, and the old backend is gone.
   await until(() => writer.store.calls.settle > 1)
   await blocker.release()
@@ -79,9 +84,24 @@ t.test('an old backend that waits for a lock is ended before anything is settled
   await writer.assertJournal(t)
 })
 
+t.test('an old backend that has not come to the fence writes nothing any more', async (t) => {
+  const writer = await openWriter(t)
+  // The table is locked, the stream's row is not: a settlement can overtake the old backend.
+  const blocker = await lock(t, 'lock table daybook.journal in share mode')
+  writer.send(3)
+  await until(() => waitsForLock())
+  writer.clock.advance(commitTimeoutMs)
+  await writer.pump(until(() => writer.store.calls.commit === 2))
+  await until(() => waitsForLock())
+  await blocker.release()
+  await writer.committed(1)
+  t.equal(writer.stopped.length, 0)
+  await writer.assertJournal(t)
+})
+
 t.test('an old backend that commits late is seen, and nothing is written twice', async (t) => {
   const writer = await openWriter(t)
-  const blocker = await rowLock(t)
+  const blocker = await lock(t, 'select from daybook.stream for update')
   // The deadline passes, and before the settlement reaches Postgres the old backend gets its lock.
   writer.store.faults.settle = async (next) => {
     await blocker.release()
@@ -506,13 +526,13 @@ async function takeOverAs(owner: string): Promise<void> {
   await withClient(connectionString, (client) => takeOver(client, owner, () => undefined))
 }
 
-/** Locks the stream's row from outside, so that a fence has to wait. */
-async function rowLock(t: Test): Promise<{ release(): Promise<void> }> {
+/** Takes a lock from outside, for which the writer's backends have to wait. */
+async function lock(t: Test, statement: string): Promise<{ release(): Promise<void> }> {
   const client = new pg.Client({ connectionString })
   await client.connect()
   t.teardown(() => client.end())
   await client.query('begin')
-  await client.query('select from daybook.stream for update')
+  await client.query(statement)
   return {
     release: async () => {
       await client.query('rollback')
