@@ -64,6 +64,8 @@ export class AccountTable {
   readonly currency = new Column((length) => new Uint16Array(length))
   readonly accountClass = new Column((length) => new Uint8Array(length))
   readonly status = new Column((length) => new Uint8Array(length))
+  /** 1: striped, so that the counters are this shard's part of them. */
+  readonly striped = new Column((length) => new Uint8Array(length))
   /** Holds that have a posting on this account. */
   readonly holds = new Column((length) => new Uint32Array(length))
   readonly fingerprintLow = new Column((length) => new Uint32Array(length))
@@ -85,6 +87,7 @@ export class AccountTable {
       this.currency,
       this.accountClass,
       this.status,
+      this.striped,
       this.holds,
       this.fingerprintLow,
       this.fingerprintHigh,
@@ -116,6 +119,7 @@ export class AccountTable {
     this.createdAt.set(row, time)
     this.currency.set(row, this.#currencyIndex(body.currency, body.scale))
     this.accountClass.set(row, accountClasses.indexOf(body.class as AccountClass))
+    this.striped.set(row, body.striped === true ? 1 : 0)
     this.fingerprintLow.set(row, fingerprint.low)
     this.fingerprintHigh.set(row, fingerprint.high)
     const { name, type, owner, number, metadata } = body
@@ -123,6 +127,10 @@ export class AccountTable {
       this.details.set(row, { name, type, owner, number, metadata })
     }
     return row
+  }
+
+  isStriped(row: number): boolean {
+    return this.striped.get(row) === 1
   }
 
   currencyOf(row: number): BookCurrency {

@@ -68,6 +68,9 @@ export function applyRecord(book: Book, words: Uint32Array, at: number, seq: num
     case RecordKind.accountChanged:
       applyChange(book, tenant, id, readBody<AccountChangedBody>(words, at), seq)
       break
+    case RecordKind.postingApplied:
+    case RecordKind.applied:
+      throw new BookError('records of other streams cannot be applied yet')
     default:
       throw new BookError(`no way to apply a record of kind ${record.kind satisfies never}`)
   }

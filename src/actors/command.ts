@@ -46,6 +46,8 @@ export const CommandKind = {
   readTransaction: 21,
   /** Head of a batch: the commands that follow it in the frame belong to it. */
   batch: 22,
+  /** Asks whether everything up to a position has happened, here and with all whom it concerns. */
+  readPosition: 23,
 } as const
 export type CommandKind = (typeof CommandKind)[keyof typeof CommandKind]
 
@@ -269,7 +271,10 @@ export function writeRead(
   context: RequestContext,
   request: number,
   read: {
-    kind: typeof CommandKind.readAccount | typeof CommandKind.readTransaction
+    kind:
+      | typeof CommandKind.readAccount
+      | typeof CommandKind.readTransaction
+      | typeof CommandKind.readPosition
     id: Key
     minSeq: number
   },

@@ -53,6 +53,9 @@ export class Executor {
       case CommandKind.readTransaction:
         this.#transactions.read(words, at)
         return next
+      case CommandKind.readPosition:
+        this.#transactions.readPosition(words, at)
+        return next
       case CommandKind.batch:
         return this.#batches.execute(words, at, next, timeMs)
       default:

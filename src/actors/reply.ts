@@ -33,9 +33,13 @@ import type { HoldPosting } from './holds.js'
  *     16 i64 seq  24 u32 stream  28 u32 a number of the kind
  *     32 body
  *
- * The body of `accepted` is the record, then a balance entry of 72 bytes per account that it
+ * The body of `accepted` is the record, then a balance entry of 88 bytes per account that it
  * touched (`number` of them); of `account` a balance entry and msgpack; of `transaction` msgpack;
- * of `batch` 16 bytes per item, as the binary batch answer has them (api/binary-batch.ts).
+ * of `batch` 16 bytes per item, as the binary batch answer has them (api/binary-batch.ts); of
+ * `part` a balance entry, with the tenant as its number. `reached` has none.
+ *
+ * A balance entry: key, four i64 counters, i64 version, 8 bytes currency, u8 scale, u8 class,
+ * u8 status, u8 flags, u32 stream, i64 seq of the last record that touched the account, u64 0.
  */
 const ReplyKind = {
   accepted: 1,
@@ -43,13 +47,19 @@ const ReplyKind = {
   account: 3,
   transaction: 4,
   batch: 5,
+  /** A shard's part of a striped account as it is now; answers no request. */
+  part: 6,
+  /** The shard, and all whom it told, have come as far as was asked. */
+  reached: 7,
 } as const
 
 /** The id had already taken effect with the same body; nothing was done now. */
 const replayedFlag = 1
 
 const replyHeaderWords = 8
-const balanceWords = 18
+export const balanceWords = 22
+/** Flag of a balance entry: the counters are those of one shard's part of a striped account. */
+const stripedFlag = 1
 export const batchItemBytes = 16
 
 /** The state of one account's counters after a record, as the API shows it. */
@@ -60,7 +70,12 @@ export interface BalanceView {
   accountClass: AccountClass
   status: AccountStatus
   version: number
+  /** The counters are one shard's part of a striped account. */
+  striped: boolean
   counters: Counters
+  /** Last record that touched the account, or seq 0 for one of an earlier generation. */
+  stream: number
+  seq: number
 }
 
 export type Reply = {
@@ -80,6 +95,8 @@ export type Reply = {
   | { kind: 'refused'; refusal: number; index: number }
   | { kind: 'account'; replayed: boolean; balance: BalanceView; body: AccountReplyBody }
   | { kind: 'transaction'; state: number; body: TransactionReplyBody }
+  | { kind: 'part'; tenant: number; balance: BalanceView }
+  | { kind: 'reached' }
   | { kind: 'batch'; atomicRefusal: number; index: number; items: Buffer }
 )
 
@@ -92,7 +109,8 @@ export interface AccountReplyBody extends AccountDetails {
 }
 
 export interface TransactionReplyBody {
-  /** Seq of the record that holds the transaction. */
+  /** Position of the record that holds the transaction. */
+  recordStream: number
   recordSeq: number
   /** The same id had taken effect before. */
   replayed: boolean
@@ -133,7 +151,7 @@ export class ReplyWriter {
     frame.words.set(record.words.subarray(record.at, record.at + recordWords), at)
     let word = at + recordWords
     for (const row of rows) {
-      this.#writeBalance(frame.words, word, row)
+      this.writeBalance(frame.words, word, row)
       word += balanceWords
     }
   }
@@ -155,7 +173,7 @@ export class ReplyWriter {
       seq: accounts.touchedSeq.get(row),
       number: body.length,
     })
-    this.#writeBalance(frame.words, at, row)
+    this.writeBalance(frame.words, at, row)
     frame.writeBytes(at + balanceWords, body)
   }
 
@@ -163,6 +181,7 @@ export class ReplyWriter {
     const { transactions, holds } = this.#book
     const hold = holds.get(row)
     const details: TransactionReplyBody = {
+      recordStream: transactions.stream.get(row),
       recordSeq: transactions.seq.get(row),
       replayed,
       ...(hold && { remaining: hold.postings.map((posting: HoldPosting) => posting.remaining) }),
@@ -177,6 +196,23 @@ export class ReplyWriter {
       number: body.length,
     })
     frame.writeBytes(at, body)
+  }
+
+  /** Tells the router what this shard's part of a striped account has become. */
+  part(frame: FrameWriter, row: number): void {
+    const tenant = this.#book.accounts.keys.tenantOf(row)
+    const at = this.#begin(frame, ReplyKind.part, {
+      bytes: balanceWords * 4,
+      request: 0,
+      index: 0,
+      seq: this.#book.accounts.touchedSeq.get(row),
+      number: tenant,
+    })
+    this.writeBalance(frame.words, at, row)
+  }
+
+  reached(frame: FrameWriter, request: number, seq: number): void {
+    this.#begin(frame, ReplyKind.reached, { bytes: 0, request, index: 0, seq, number: 0 })
   }
 
   /** Makes room for a batch's items and returns the word at which they start. */
@@ -212,7 +248,8 @@ export class ReplyWriter {
     return at + replyHeaderWords
   }
 
-  #writeBalance(words: Uint32Array, at: number, row: number): void {
+  /** Writes the balance entry of an account at word `at`. */
+  writeBalance(words: Uint32Array, at: number, row: number): void {
     const { accounts } = this.#book
     const currency = accounts.currencyOf(row)
     accounts.keys.copyKey(row, words, at)
@@ -224,8 +261,14 @@ export class ReplyWriter {
     words[at + 14] = currency.words[0]
     words[at + 15] = currency.words[1]
     words[at + 16] =
-      currency.scale | (accounts.accountClass.get(row) << 8) | (accounts.status.get(row) << 16)
-    words[at + 17] = 0
+      currency.scale |
+      (accounts.accountClass.get(row) << 8) |
+      (accounts.status.get(row) << 16) |
+      ((accounts.isStriped(row) ? stripedFlag : 0) << 24)
+    words[at + 17] = this.#stream
+    writeInteger(words, at + 18, accounts.touchedSeq.get(row))
+    words[at + 20] = 0
+    words[at + 21] = 0
   }
 }
 
@@ -296,6 +339,13 @@ export function readReply(
         },
         next,
       }
+    case ReplyKind.part:
+      return {
+        reply: { ...common, kind: 'part', tenant: number, balance: readBalance(words, body) },
+        next,
+      }
+    case ReplyKind.reached:
+      return { reply: { ...common, kind: 'reached' }, next }
     default:
       throw new RangeError(`a shard sent a reply of the unknown kind ${head & 0xff}`)
   }
@@ -320,6 +370,9 @@ function readBalance(words: Uint32Array, at: number): BalanceView {
     scale: kinds & 0xff,
     accountClass: accountClasses[(kinds >>> 8) & 0xff],
     status: accountStatuses[(kinds >>> 16) & 0xff],
+    striped: ((kinds >>> 24) & stripedFlag) !== 0,
+    stream: words[at + 17],
+    seq: readInteger(words, at + 18),
   }
 }
 

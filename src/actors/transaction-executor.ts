@@ -5,6 +5,7 @@ import {
   packr,
   RecordFlag,
   RecordKind,
+  readInteger,
   Word,
 } from '../journal/record.js'
 import { keyFromWords, keyToBytes } from '../key.js'
@@ -14,6 +15,7 @@ import {
   CommandKind,
   conditionWords,
   FollowUpWord,
+  minSeqWord,
   TransactionWord,
 } from './command.js'
 import {
@@ -170,6 +172,13 @@ export class TransactionExecutor {
     }
     const frame = this.#bench.outputs.answersResting(transactions.touchedSeq.get(row))
     this.#bench.replies.transaction(frame, request, row, false)
+  }
+
+  readPosition(words: Uint32Array, at: number): void {
+    const request = words[at + Word.time]
+    if (!this.#bench.hasReached(words, at, request)) return
+    const seq = readInteger(words, at + minSeqWord)
+    this.#bench.replies.reached(this.#bench.outputs.answersResting(seq), request, seq)
   }
 
   #answerAccepted(request: number, record: WrittenRecord, decision: Decision, hold?: Hold): void {

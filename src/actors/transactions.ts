@@ -17,12 +17,13 @@ export const TransactionState = {
 export type TransactionState = (typeof TransactionState)[keyof typeof TransactionState]
 
 /**
- * Every transaction id that took effect, with what a second use needs: 47 bytes each. The
+ * Every transaction id that took effect, with what a second use needs: 51 bytes each. The
  * transaction itself is in the journal, at `seq`.
  */
 export class TransactionTable {
   readonly keys: KeyTable
-  /** Seq of the record that made the transaction. */
+  /** Position of the record that made the transaction. */
+  readonly stream = new Column((length) => new Uint32Array(length))
   readonly seq = new Column((length) => new Float64Array(length))
   /** Seq of the last record that changed its state. */
   readonly touchedSeq = new Column((length) => new Float64Array(length))
@@ -32,6 +33,7 @@ export class TransactionTable {
 
   constructor(seed: [number, number]) {
     this.keys = new KeyTable(seed, () => {
+      this.stream.addPage()
       this.seq.addPage()
       this.touchedSeq.addPage()
       this.state.addPage()

@@ -16,6 +16,11 @@ import { type Key, keyFromWords, keyToBytes } from '../key.js'
  *     64 debit   80 credit   96 i64 amount in minor units   104 currency, 8 ASCII bytes
  *    112 i32 effective date, days since 1970   116 u32 code   120
  *
+ * What another stream's record asks of accounts here is an applied record: for a plain posting its
+ * body and
+ *
+ *    120 u32 stream of the cause   124 u32 0   128 i64 seq of the cause   136 i64 message   144
+ *
  * A command travels to its shard in the layout of the record that it will become
  * (actors/command.ts), so that accepting one is mostly a copy of words.
  */
@@ -31,6 +36,10 @@ export const RecordKind = {
   reversal: 6,
   accountCreated: 7,
   accountChanged: 8,
+  /** The part of another stream's plain posting that concerns this stream. */
+  postingApplied: 9,
+  /** The part of any other record of another stream that concerns this stream. */
+  applied: 10,
 } as const
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind]
 
@@ -39,7 +48,38 @@ export const RecordFlag = {
   imported: 1,
   /** A hold: it reserves, and moves nothing yet. */
   pending: 2,
+  /** The id lives in another stream: this record does not make it known here. */
+  idElsewhere: 64,
 } as const
+
+/**
+ * Where one side of a posting takes effect, seen from the stream of the record. A plain posting
+ * has both sides in its flags, every other record in `sides` of its body, per posting; all of them
+ * are `here` where nothing is said.
+ */
+export const Side = {
+  here: 0,
+  /** In the stream that owns the account; a message tells it. */
+  elsewhere: 1,
+  /** Here, on this stream's part of a striped account. */
+  striped: 2,
+} as const
+export type Side = (typeof Side)[keyof typeof Side]
+
+/** Where the sides of a plain posting sit in the flags: four bits, as {@link packSides} packs them. */
+export const sidesShift = 2
+
+export function packSides(debit: Side, credit: Side): number {
+  return debit | (credit << 2)
+}
+
+export function debitSide(sides: number): Side {
+  return (sides & 3) as Side
+}
+
+export function creditSide(sides: number): Side {
+  return ((sides >>> 2) & 3) as Side
+}
 
 /** Where the scale of a plain posting's currency sits in the flags. */
 export const scaleShift = 12
@@ -61,10 +101,14 @@ export const Word = {
   currency: 26,
   effectiveDate: 28,
   code: 29,
+  causeStream: 30,
+  causeSeq: 32,
+  message: 34,
 } as const
 
 export const recordHeaderBytes = 64
 export const plainPostingBytes = 120
+export const postingAppliedBytes = 144
 
 /** `length` rounded up to where the next record starts. */
 export function paddedLength(length: number): number {
@@ -145,6 +189,8 @@ export type Metadata = Record<string, string | number | boolean>
 
 export interface TransactionBody extends Attributes {
   postings: PostingBody[]
+  /** Per posting, where its sides take effect; absent: all here. */
+  sides?: number[]
   /** Days since 1970. */
   effectiveDate: number
   /** Milliseconds since 1970; holds only, absent for a hold that does not expire. */
@@ -155,6 +201,11 @@ export interface TransactionBody extends Attributes {
 export interface FollowUpBody extends Attributes {
   target: Uint8Array
   postings: PostingBody[]
+  /**
+   * Per posting of the hold or of the reversal, where its sides take effect; absent: all here.
+   * Where it is given, `postings` names the accounts of every posting, with 0 where nothing moves.
+   */
+  sides?: number[]
   /** What the hold no longer reserves besides what was posted, per posting of the hold. */
   released?: bigint[]
   /** After a partial post: the hold goes on with the rest. */
@@ -173,14 +224,37 @@ export interface AccountCreatedBody {
   /** Minor units; null: unlimited. */
   overdraftLimit: bigint | null
   minimumBalance: bigint
+  /** Every shard keeps a part of its own, and the balance is their sum. */
+  striped?: true
   metadata?: Metadata
 }
 
 export interface AccountChangedBody {
+  /** The account is striped: every stream has the change. */
+  striped?: true
   status?: string
   overdraftLimit?: bigint | null
   minimumBalance?: bigint
   metadata?: Metadata
+}
+
+/**
+ * Body of an applied record: what the record of another stream asks for here. Postings without a
+ * side here are left out, unless the transaction's id lives here: then it is the whole body.
+ */
+export type AppliedBody = Partial<
+  Omit<TransactionBody & FollowUpBody & AccountCreatedBody & AccountChangedBody, 'postings'>
+> & {
+  /** Kind of the record that this one follows, and where it is. */
+  of: RecordKind
+  cause: [stream: number, seq: number]
+  /** Number of the message from that stream to this one. */
+  message: number
+  postings?: PostingBody[]
+  /** The hold has ended. */
+  ended?: true
+  /** Of a striped account: when it was created, in milliseconds since 1970. */
+  createdAt?: bigint
 }
 
 /** A record's header and where its body lies; made for reading, not on the posting path. */
@@ -188,6 +262,7 @@ export interface RecordView {
   kind: RecordKind
   imported: boolean
   pending: boolean
+  idElsewhere: boolean
   /** Milliseconds since 1970. */
   time: number
   tenant: number
@@ -205,7 +280,7 @@ export function viewRecord(words: Uint32Array, start: number): RecordView {
   const head = words[start]
   const kind = head & 0xff
   const version = (head >>> 8) & 0xff
-  if (version !== recordVersion || kind < 1 || kind > RecordKind.accountChanged) {
+  if (version !== recordVersion || kind < 1 || kind > RecordKind.applied) {
     throw new RecordError(`record kind ${kind} version ${version} is not known to this program`)
   }
   const flags = head >>> 16
@@ -213,6 +288,7 @@ export function viewRecord(words: Uint32Array, start: number): RecordView {
     kind: kind as RecordKind,
     imported: (flags & RecordFlag.imported) !== 0,
     pending: (flags & RecordFlag.pending) !== 0,
+    idElsewhere: (flags & RecordFlag.idElsewhere) !== 0,
     time: readInteger(words, start + Word.time),
     tenant: words[start + Word.tenant],
     principal: words[start + Word.principal],
@@ -236,6 +312,7 @@ export function readBody<T>(words: Uint32Array, start: number): T {
 /** The body of a plain posting in the shape of every other transaction's. */
 export function plainPostingBody(words: Uint32Array, start: number): TransactionBody {
   const code = words[start + Word.code]
+  const sides = plainSides(words, start)
   return {
     postings: [
       [
@@ -248,7 +325,13 @@ export function plainPostingBody(words: Uint32Array, start: number): Transaction
     ],
     effectiveDate: words[start + Word.effectiveDate] | 0,
     ...(code === 0 ? {} : { code }),
+    ...(sides === 0 ? {} : { sides: [sides] }),
   }
+}
+
+/** The sides of a plain posting, or of the applied record of one. */
+export function plainSides(words: Uint32Array, start: number): number {
+  return (words[start] >>> (16 + sidesShift)) & 15
 }
 
 /** A record that cannot be read: damaged, or written by a newer program. */

@@ -354,6 +354,9 @@ export class Engine {
           transaction: { ...this.#transactionView(words, outcome.state), remaining },
         }
       }
+      case 'part':
+      case 'reached':
+        throw new Error(`a shard answered ${outcome.kind}`)
       case 'batch': {
         const { atomicRefusal, index, items } = outcome
         return atomicRefusal === 0
