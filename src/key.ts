@@ -84,10 +84,14 @@ function randomBytes(): Uint8Array {
  * may be a machine's address, are hashed.
  */
 export function slotOf(key: Key): number {
-  const version = (key.w1 >>> 20) & 0xf
-  if (version === 4 || version === 7 || version === 8) return slotBits(key.w3)
-  let hash = key.w0
-  for (const word of [key.w1, key.w2, key.w3]) {
+  return slotOfWords(key.w0, key.w1, key.w2, key.w3)
+}
+
+export function slotOfWords(w0: number, w1: number, w2: number, w3: number): number {
+  const version = (w1 >>> 20) & 0xf
+  if (version === 4 || version === 7 || version === 8) return slotBits(w3)
+  let hash = w0
+  for (const word of [w1, w2, w3]) {
     hash = Math.imul(hash ^ (hash >>> 16), 0x45d9f3b) ^ word
   }
   hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)

@@ -43,17 +43,39 @@ export function decideCreation(
     decision.refuse(refusalNumber.currency_mismatch)
     return undefined
   }
+  if (creation.striped === true && isLimitAsked(creation)) {
+    decision.refuse(refusalNumber.striped_without_limits)
+    return undefined
+  }
   // Income, expense and equity take what comes; the others may not go below zero unless asked.
-  const isLimited = creation.class === 'asset' || creation.class === 'liability'
+  const isLimited =
+    creation.striped !== true && (creation.class === 'asset' || creation.class === 'liability')
   const { overdraftLimit = isLimited ? 0n : null, minimumBalance = 0n } = creation
   return { ...creation, overdraftLimit, minimumBalance }
 }
 
-/** The change that an accepted command makes, as it goes into the record; or the refusal. */
+/** What an account holds: of a striped one the sum of all parts. */
+export interface AccountTotals {
+  counters: Counters
+  holds: number
+}
+
+/** The counters of an account, or of this shard's part of it. */
+export function countersOf(book: Book, row: number): Counters {
+  const counters = { debitsPosted: 0n, creditsPosted: 0n, debitsPending: 0n, creditsPending: 0n }
+  book.accounts.readCounters(row, counters)
+  return counters
+}
+
+/**
+ * The change that an accepted command makes, as it goes into the record; or the refusal. No
+ * undecided transaction may have the account reserved.
+ */
 export function decideChange(
   book: Book,
   row: number,
   change: AccountChange,
+  totals: AccountTotals,
   decision: Decision,
 ): AccountChangedBody | undefined {
   const { accounts } = book
@@ -63,6 +85,7 @@ export function decideChange(
     return undefined
   }
   if (accountStatuses[accounts.status.get(row)] === 'closed') return refuse('account_closed')
+  if (accounts.isStriped(row) && isLimitAsked(change)) return refuse('striped_without_limits')
   const { scale } = accounts.currencyOf(row)
   const overdraftLimit = changedLimit(change.overdraftLimit, scale)
   const minimumBalance = changedLimit(change.minimumBalance, scale)
@@ -75,13 +98,7 @@ export function decideChange(
   if (overdraftLimit === 'amount_overflow' || minimumBalance === 'amount_overflow') {
     return refuse('amount_overflow')
   }
-  const counters: Counters = {
-    debitsPosted: 0n,
-    creditsPosted: 0n,
-    debitsPending: 0n,
-    creditsPending: 0n,
-  }
-  accounts.readCounters(row, counters)
+  const { counters } = totals
   const debitNormal = isDebitNormal(accounts.accountClass.get(row))
   if (overdraftLimit !== undefined || minimumBalance !== undefined) {
     const overdraft =
@@ -99,7 +116,7 @@ export function decideChange(
   }
   if (change.status === 'closed') {
     if (balanceOf(counters, debitNormal) !== 0n) return refuse('balance_not_zero')
-    if (accounts.holds.get(row) > 0) return refuse('holds_pending')
+    if (totals.holds > 0) return refuse('holds_pending')
   }
   return withoutAbsent({
     status: change.status,
@@ -107,6 +124,16 @@ export function decideChange(
     minimumBalance: minimumBalance ?? undefined,
     metadata: change.metadata,
   })
+}
+
+/** Whether a limit is asked for, which a striped account cannot have. */
+function isLimitAsked(asked: {
+  overdraftLimit?: unknown
+  minimumBalance?: bigint | [mantissa: bigint, decimals: number]
+}): boolean {
+  const { overdraftLimit = null, minimumBalance = 0n } = asked
+  const minimum = typeof minimumBalance === 'bigint' ? minimumBalance : minimumBalance[0]
+  return overdraftLimit !== null || BigInt(minimum) !== 0n
 }
 
 /**

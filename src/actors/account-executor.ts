@@ -1,103 +1,134 @@
-import { RecordKind, readBody, Word } from '../journal/record.js'
+import { RecordFlag, RecordKind, readBody, Word } from '../journal/record.js'
 import { keyFromWords } from '../key.js'
+import { AccountCoordination } from './account-coordination.js'
 import {
   type AccountChange,
   type AccountCreation,
+  countersOf,
   decideChange,
   decideCreation,
   isAlreadySo,
 } from './account-decision.js'
+import type { Coordinator } from './coordinator.js'
 import { fingerprintOf } from './fingerprint.js'
 import { refusalNumber } from './refusals.js'
 import type { Workbench } from './workbench.js'
 
-/** Carries out what is asked of accounts: create, change, read. */
+/**
+ * Carries out what is asked of accounts: create, change, read. A striped account is created and
+ * changed by the shard that owns its key, on all shards at once.
+ */
 export class AccountExecutor {
   readonly #bench: Workbench
+  readonly #coordinator: Coordinator
 
-  constructor(bench: Workbench) {
+  constructor(bench: Workbench, coordinator: Coordinator) {
     this.#bench = bench
+    this.#coordinator = coordinator
   }
 
   create(words: Uint32Array, at: number, timeMs: number): void {
+    const bench = this.#bench
     const request = words[at + Word.time]
-    const { accounts } = this.#bench.book
-    fingerprintOf(words, at, this.#bench.fingerprint)
-    const row = accounts.find(words[at + Word.tenant], keyFromWords(words, at + Word.id))
-    if (row >= 0) {
-      const touchedSeq = accounts.touchedSeq.get(row)
-      const same =
-        accounts.fingerprintLow.get(row) === this.#bench.fingerprint.low &&
-        accounts.fingerprintHigh.get(row) === this.#bench.fingerprint.high
-      if (same) {
-        this.#bench.replies.account(
-          this.#bench.outputs.answersResting(touchedSeq),
-          request,
-          row,
-          true,
-        )
-      } else {
-        this.#bench.refuseNumber(request, refusalNumber.id_reused_with_different_body, touchedSeq)
-      }
-      return
-    }
-    const decision = this.#bench.decision
-    decision.start()
-    const body = decideCreation(this.#bench.book, readBody<AccountCreation>(words, at), decision)
-    if (body === undefined) {
-      this.#bench.refuse(request, decision)
-      return
-    }
-    const { seq } = this.#bench.records.withBody(words, at, timeMs, {
-      kind: RecordKind.accountCreated,
-      flags: 0,
-      body,
-      fingerprint: this.#bench.fingerprint,
-    })
-    this.#bench.replies.account(
-      this.#bench.outputs.answersResting(seq),
-      request,
-      accounts.count - 1,
-      false,
-    )
-  }
-
-  change(words: Uint32Array, at: number, timeMs: number): void {
-    const request = words[at + Word.time]
-    const row = this.#bench.book.accounts.find(
-      words[at + Word.tenant],
-      keyFromWords(words, at + Word.id),
-    )
-    if (row < 0) {
-      this.#bench.refuseNumber(request, refusalNumber.account_not_found, 0)
-      return
-    }
-    const decision = this.#bench.decision
-    decision.start()
-    const change = readBody<AccountChange>(words, at)
-    if (isAlreadySo(this.#bench.book, row, change)) {
-      const touchedSeq = this.#bench.book.accounts.touchedSeq.get(row)
-      this.#bench.replies.account(
-        this.#bench.outputs.answersResting(touchedSeq),
-        request,
-        row,
-        false,
+    const { accounts } = bench.book
+    const tenant = words[at + Word.tenant]
+    if (bench.accountsUnderWay.has(tenant, words, at + Word.id)) {
+      bench.accountsUnderWay.wait(tenant, words, at + Word.id, () =>
+        this.create(words, at, bench.outputs.nowMs()),
       )
       return
     }
-    const body = decideChange(this.#bench.book, row, change, decision)
-    if (body === undefined) {
-      this.#bench.refuse(request, decision)
+    fingerprintOf(words, at, bench.fingerprint)
+    const row = accounts.find(tenant, keyFromWords(words, at + Word.id))
+    if (row >= 0) {
+      this.#answerKnown(request, row)
       return
     }
-    fingerprintOf(words, at, this.#bench.fingerprint)
-    const { seq } = this.#bench.records.withBody(words, at, timeMs, {
+    const { decision } = bench
+    decision.start()
+    const body = decideCreation(bench.book, readBody<AccountCreation>(words, at), decision)
+    if (body === undefined) {
+      bench.refuse(request, decision)
+      return
+    }
+    const across = body.striped === true && bench.book.place.shards > 1
+    const written = bench.records.withBody(words, at, timeMs, {
+      kind: RecordKind.accountCreated,
+      flags: across ? RecordFlag.across : 0,
+      body,
+      fingerprint: bench.fingerprint,
+    })
+    const created = accounts.count - 1
+    if (across) {
+      new AccountCoordination(bench, this.#coordinator, { words, at, row: created }, () =>
+        this.#answer(request, created),
+      ).tell(written)
+    } else {
+      this.#answer(request, created)
+    }
+  }
+
+  /** A repeat of the creation is answered with the account; anything else may not use its key. */
+  #answerKnown(request: number, row: number): void {
+    const { book, fingerprint, replies, outputs } = this.#bench
+    const { accounts } = book
+    const touchedSeq = accounts.touchedSeq.get(row)
+    const same =
+      accounts.fingerprintLow.get(row) === fingerprint.low &&
+      accounts.fingerprintHigh.get(row) === fingerprint.high
+    if (same) replies.account(outputs.answersResting(touchedSeq), request, row, true)
+    else this.#bench.refuseNumber(request, refusalNumber.id_reused_with_different_body, touchedSeq)
+  }
+
+  change(words: Uint32Array, at: number): void {
+    const bench = this.#bench
+    const request = words[at + Word.time]
+    const { book } = bench
+    const tenant = words[at + Word.tenant]
+    if (bench.accountsUnderWay.has(tenant, words, at + Word.id)) {
+      bench.accountsUnderWay.wait(tenant, words, at + Word.id, () => this.change(words, at))
+      return
+    }
+    const row = book.accounts.find(tenant, keyFromWords(words, at + Word.id))
+    if (row < 0) {
+      bench.refuseNumber(request, refusalNumber.account_not_found, 0)
+      return
+    }
+    if (isAlreadySo(book, row, readBody<AccountChange>(words, at))) {
+      this.#answer(request, row)
+      return
+    }
+    // What has been promised to undecided transactions comes first.
+    book.reservations.whenFree(row, () => this.#changeFree(words, at, row))
+  }
+
+  #changeFree(words: Uint32Array, at: number, row: number): void {
+    const bench = this.#bench
+    const request = words[at + Word.time]
+    const { book, decision } = bench
+    if (book.accounts.isStriped(row) && book.place.shards > 1) {
+      new AccountCoordination(bench, this.#coordinator, { words, at, row }, (refusal) => {
+        if (refusal === undefined) this.#answer(request, row)
+        else bench.refuseNumber(request, refusal.refusal, refusal.restsOn)
+      }).change()
+      return
+    }
+    decision.start()
+    const change = readBody<AccountChange>(words, at)
+    const own = { counters: countersOf(book, row), holds: book.accounts.holds.get(row) }
+    const body = decideChange(book, row, change, own, decision)
+    if (body === undefined) {
+      bench.refuse(request, decision)
+      return
+    }
+    fingerprintOf(words, at, bench.fingerprint)
+    bench.records.withBody(words, at, bench.outputs.nowMs(), {
       kind: RecordKind.accountChanged,
       flags: 0,
       body,
-      fingerprint: this.#bench.fingerprint,
+      fingerprint: bench.fingerprint,
     })
-    this.#bench.replies.account(this.#bench.outputs.answersResting(seq), request, row, false)
+    this.#answer(request, row)
   }
 
   read(words: Uint32Array, at: number): void {
@@ -109,7 +140,13 @@ export class AccountExecutor {
       this.#bench.refuseNumber(request, refusalNumber.account_not_found, 0)
       return
     }
-    const frame = this.#bench.outputs.answersResting(accounts.touchedSeq.get(row))
-    this.#bench.replies.account(frame, request, row, false)
+    this.#answer(request, row)
+  }
+
+  /** Answers with the account as it is now, once that is durable. */
+  #answer(request: number, row: number): void {
+    const { book, outputs, replies } = this.#bench
+    const frame = outputs.answersResting(book.accounts.touchedSeq.get(row))
+    replies.account(frame, request, row, false)
   }
 }

@@ -1,5 +1,12 @@
-import type { AccountCreatedBody, Metadata } from '../journal/record.js'
+import {
+  type AccountCreatedBody,
+  currencyWords,
+  type Metadata,
+  readCurrency,
+  Side,
+} from '../journal/record.js'
 import type { Key } from '../key.js'
+import { amountMax } from '../money.js'
 import { Column, KeyTable } from './key-table.js'
 
 /**
@@ -37,7 +44,7 @@ export interface Counters {
   creditsPending: bigint
 }
 
-interface BookCurrency {
+export interface BookCurrency {
   code: string
   scale: number
   /** The code as it stands in a plain posting. */
@@ -55,7 +62,7 @@ export class AccountTable {
   readonly creditsPending = new Column(bigints)
   readonly overdraftLimit = new Column(bigints)
   readonly minimumBalance = new Column(bigints)
-  /** One more with every record that touches the account. */
+  /** One more with every record that touches the account; of a striped one, with every change. */
   readonly version = new Column(floats)
   /** Seq of the last record that touched the account: what rests on it waits for that. */
   readonly touchedSeq = new Column(floats)
@@ -66,14 +73,22 @@ export class AccountTable {
   readonly status = new Column((length) => new Uint8Array(length))
   /** 1: striped, so that the counters are this shard's part of them. */
   readonly striped = new Column((length) => new Uint8Array(length))
-  /** Holds that have a posting on this account. */
-  readonly holds = new Column((length) => new Uint32Array(length))
+  /** Holds that have a posting on this account; of a part it may be negative, its sum may not. */
+  readonly holds = new Column((length) => new Int32Array(length))
   readonly fingerprintLow = new Column((length) => new Uint32Array(length))
   readonly fingerprintHigh = new Column((length) => new Uint32Array(length))
   readonly details = new Map<number, AccountDetails>()
   readonly currencies: BookCurrency[] = []
+  /** Rows of the striped accounts. */
+  readonly stripedRows: number[] = []
+  /** Rows of those whose part has changed since the last batch went out. */
+  readonly changedParts = new Set<number>()
+  /** The greatest turnover of one part of a striped account: the sum cannot overflow. */
+  readonly #partMax: bigint
 
-  constructor(seed: [number, number]) {
+  /** `shards` is the number of parts that a striped account has. */
+  constructor(seed: [number, number], shards: number) {
+    this.#partMax = amountMax / BigInt(shards)
     const columns = [
       this.debitsPosted,
       this.creditsPosted,
@@ -119,7 +134,10 @@ export class AccountTable {
     this.createdAt.set(row, time)
     this.currency.set(row, this.#currencyIndex(body.currency, body.scale))
     this.accountClass.set(row, accountClasses.indexOf(body.class as AccountClass))
-    this.striped.set(row, body.striped === true ? 1 : 0)
+    if (body.striped === true) {
+      this.striped.set(row, 1)
+      this.stripedRows.push(row)
+    }
     this.fingerprintLow.set(row, fingerprint.low)
     this.fingerprintHigh.set(row, fingerprint.high)
     const { name, type, owner, number, metadata } = body
@@ -133,6 +151,16 @@ export class AccountTable {
     return this.striped.get(row) === 1
   }
 
+  /** Where a posting to an account of this shard takes effect. */
+  sideOf(row: number): Side {
+    return this.striped.get(row) === 1 ? Side.striped : Side.here
+  }
+
+  /** The greatest lifetime turnover that an account may come to, in minor units. */
+  turnoverMax(row: number): bigint {
+    return this.striped.get(row) === 1 ? this.#partMax : amountMax
+  }
+
   currencyOf(row: number): BookCurrency {
     return this.currencies[this.currency.get(row)]
   }
@@ -142,6 +170,16 @@ export class AccountTable {
     return this.currencies.find((currency) => currency.code === code)
   }
 
+  /** The currency of an account of another shard: two words of its code, and its scale. */
+  currencyOfWords(word0: number, word1: number, scale: number): BookCurrency {
+    const known = this.currencies.find(
+      ({ words, scale: own }) => words[0] === word0 && words[1] === word1 && own === scale,
+    )
+    if (known !== undefined) return known
+    const code = readCurrency(Uint32Array.of(word0, word1), 0)
+    return this.currencies[this.#currencyIndex(code, scale)]
+  }
+
   readCounters(row: number, into: Counters): void {
     into.debitsPosted = this.debitsPosted.get(row)
     into.creditsPosted = this.creditsPosted.get(row)
@@ -149,20 +187,31 @@ export class AccountTable {
     into.creditsPending = this.creditsPending.get(row)
   }
 
-  /** The record at `seq` has touched the account; however often, it counts once. */
+  /** The posting at `seq` has touched the account; however often, it counts once. */
   touch(row: number, seq: number): void {
     if (this.touchedSeq.get(row) === seq) return
+    if (this.striped.get(row) === 0) this.version.set(row, this.version.get(row) + 1)
+    else this.changedParts.add(row)
+    this.touchedSeq.set(row, seq)
+  }
+
+  /** The record at `seq` has created or changed the account itself. */
+  noteChange(row: number, seq: number): void {
+    if (this.striped.get(row) === 1) this.changedParts.add(row)
     this.version.set(row, this.version.get(row) + 1)
     this.touchedSeq.set(row, seq)
   }
 
+  currencyOfCode(code: string, scale: number): BookCurrency {
+    return this.currencies[this.#currencyIndex(code, scale)]
+  }
+
   #currencyIndex(code: string, scale: number): number {
-    const index = this.currencies.findIndex((currency) => currency.code === code)
+    const index = this.currencies.findIndex(
+      (currency) => currency.code === code && currency.scale === scale,
+    )
     if (index >= 0) return index
-    const bytes = new Uint8Array(8)
-    bytes.set(Buffer.from(code, 'latin1'))
-    const view = new DataView(bytes.buffer)
-    this.currencies.push({ code, scale, words: [view.getUint32(0, true), view.getUint32(4, true)] })
+    this.currencies.push({ code, scale, words: currencyWords(code) })
     return this.currencies.length - 1
   }
 }

@@ -1,76 +1,70 @@
 import {
-  type AccountChangedBody,
-  type AccountCreatedBody,
+  type AppliedBody,
+  creditSide,
+  debitSide,
   type FollowUpBody,
+  type PostingBody,
   plainPostingBody,
+  plainSides,
+  RecordFlag,
   RecordKind,
+  type RecordView,
   readBigint,
   readBody,
   readInteger,
+  Side,
   type TransactionBody,
   viewRecord,
   Word,
 } from '../journal/record.js'
-import { keyFromBytes, type keyFromWords } from '../key.js'
-import { type AccountStatus, accountStatuses, unlimited } from './accounts.js'
-import type { Book } from './book.js'
-import type { Fingerprint } from './fingerprint.js'
+import { type Key, keyFromBytes, keyFromWords } from '../key.js'
+import { applyChange, applyCreation } from './apply-account.js'
+import { type Book, elsewhere } from './book.js'
+import { BookError } from './book-error.js'
+import type { HoldPosting } from './holds.js'
 import { TransactionState } from './transactions.js'
 
 /**
  * Applies the record at word `at` to the book. The one way in which state changes: live, right
  * after the decision, and on replay. A record that does not fit the book means a damaged journal
  * or a broken invariant, and throws.
+ *
+ * A record says for each side of its postings whether it takes effect in its stream. While streams
+ * of earlier generations are read (`book.rebuild`), what takes effect there and belongs to slots
+ * of other shards now is passed over.
  */
 export function applyRecord(book: Book, words: Uint32Array, at: number, seq: number): void {
   const kind = words[at] & 0xff
-  if (kind === RecordKind.posting && ((words[at] >>> 8) & 0xff) === 1) {
-    applyPlainPosting(book, words, at, seq)
-    return
+  if (kind === RecordKind.posting || kind === RecordKind.postingApplied) {
+    if (((words[at] >>> 8) & 0xff) === 1) {
+      applyPlainPosting(book, words, at, seq)
+      return
+    }
   }
   const record = viewRecord(words, at)
-  const fingerprint = {
-    low: words[at + Word.fingerprint],
-    high: words[at + Word.fingerprint + 1],
-  }
-  const { tenant, id } = record
   switch (record.kind) {
     case RecordKind.posting:
-      applyTransaction(
-        book,
-        { tenant, id, pending: false, fingerprint, seq },
-        plainPostingBody(words, at),
-      )
+    case RecordKind.postingApplied:
+      applyTransaction(book, record, plainPostingBody(words, at), seq)
       break
     case RecordKind.transaction:
-      applyTransaction(
-        book,
-        { tenant, id, pending: record.pending, fingerprint, seq },
-        readBody<TransactionBody>(words, at),
-      )
+      applyTransaction(book, record, readBody<TransactionBody>(words, at), seq)
       break
     case RecordKind.holdPosted:
     case RecordKind.holdVoided:
     case RecordKind.holdExpired:
     case RecordKind.reversal:
-      applyFollowUp(
-        book,
-        { kind: record.kind, tenant, id, fingerprint, seq },
-        readBody<FollowUpBody>(words, at),
-      )
+      applyFollowUp(book, { ...record, kind: record.kind }, readBody<FollowUpBody>(words, at), seq)
       break
-    case RecordKind.accountCreated: {
-      const body = readBody<AccountCreatedBody>(words, at)
-      const row = book.accounts.create(tenant, id, body, fingerprint, record.time)
-      book.accounts.touch(row, seq)
+    case RecordKind.accountCreated:
+      applyCreation(book, record, readBody(words, at), { time: record.time, seq })
       break
-    }
     case RecordKind.accountChanged:
-      applyChange(book, tenant, id, readBody<AccountChangedBody>(words, at), seq)
+      applyChange(book, record, readBody(words, at), seq)
       break
-    case RecordKind.postingApplied:
     case RecordKind.applied:
-      throw new BookError('records of other streams cannot be applied yet')
+      applyPart(book, record, readBody<AppliedBody>(words, at), seq)
+      break
     default:
       throw new BookError(`no way to apply a record of kind ${record.kind satisfies never}`)
   }
@@ -82,22 +76,60 @@ export function recordTime(words: Uint32Array, at: number): number {
 }
 
 function applyPlainPosting(book: Book, words: Uint32Array, at: number, seq: number): void {
-  const { accounts, transactions } = book
+  const { accounts } = book
   const tenant = words[at + Word.tenant]
-  const debit = findRow(book, tenant, words, at + Word.debit)
-  const credit = findRow(book, tenant, words, at + Word.credit)
+  const sides = plainSides(words, at)
   const amount = readBigint(words, at + Word.amount)
-  accounts.debitsPosted.set(debit, accounts.debitsPosted.get(debit) + amount)
-  accounts.creditsPosted.set(credit, accounts.creditsPosted.get(credit) + amount)
-  accounts.touch(debit, seq)
-  accounts.touch(credit, seq)
+  const debit = plainRow(book, tenant, words, at + Word.debit, debitSide(sides))
+  const credit = plainRow(book, tenant, words, at + Word.credit, creditSide(sides))
+  if (debit >= 0) {
+    accounts.debitsPosted.set(debit, accounts.debitsPosted.get(debit) + amount)
+    accounts.touch(debit, seq)
+  } else if (debitSide(sides) === Side.striped) {
+    book.rebuild?.addStriped(tenant, keyFromWords(words, at + Word.debit), true, amount)
+  }
+  if (credit >= 0) {
+    accounts.creditsPosted.set(credit, accounts.creditsPosted.get(credit) + amount)
+    accounts.touch(credit, seq)
+  } else if (creditSide(sides) === Side.striped) {
+    book.rebuild?.addStriped(tenant, keyFromWords(words, at + Word.credit), false, amount)
+  }
+  if (((words[at] >>> 16) & RecordFlag.idElsewhere) === 0) rememberPlain(book, words, at, seq)
+}
+
+/** Row on which one side of a plain posting takes effect in this book, or a negative number. */
+function plainRow(
+  book: Book,
+  tenant: number,
+  words: Uint32Array,
+  word: number,
+  side: Side,
+): number {
+  if (side === Side.elsewhere || (side === Side.striped && book.rebuild !== undefined)) {
+    return elsewhere
+  }
+  const row = book.locate(tenant, words, word)
+  return assertThere(book, row)
+}
+
+/** A row that must be there, unless it went to another shard with a change of the layout. */
+function assertThere(book: Book, row: number): number {
+  if (row >= 0 || (row === elsewhere && book.rebuild !== undefined)) return row
+  throw new BookError('a posting names an account that the book does not have')
+}
+
+function rememberPlain(book: Book, words: Uint32Array, at: number, seq: number): void {
+  const { transactions } = book
+  const id = at + Word.id
+  if (book.rebuild !== undefined && !book.ownsWords(words, id)) return
   const row = transactions.keys.insert(
-    tenant,
-    words[at + Word.id],
-    words[at + Word.id + 1],
-    words[at + Word.id + 2],
-    words[at + Word.id + 3],
+    words[at + Word.tenant],
+    words[id],
+    words[id + 1],
+    words[id + 2],
+    words[id + 3],
   )
+  transactions.stream.set(row, book.stream)
   transactions.seq.set(row, seq)
   transactions.touchedSeq.set(row, seq)
   transactions.state.set(row, TransactionState.posted)
@@ -105,52 +137,55 @@ function applyPlainPosting(book: Book, words: Uint32Array, at: number, seq: numb
   transactions.fingerprintHigh.set(row, words[at + Word.fingerprint + 1])
 }
 
-function findRow(book: Book, tenant: number, words: Uint32Array, word: number): number {
-  const row = book.accounts.keys.find(
-    tenant,
-    words[word],
-    words[word + 1],
-    words[word + 2],
-    words[word + 3],
-  )
-  if (row < 0) throw new BookError('a posting names an account that the book does not have')
-  return row
-}
-
-interface Applied {
-  tenant: number
-  id: ReturnType<typeof keyFromWords>
-  fingerprint: Fingerprint
-  seq: number
-}
-
 function applyTransaction(
   book: Book,
-  applied: Applied & { pending: boolean },
-  body: TransactionBody,
+  record: RecordView,
+  body: Pick<TransactionBody, 'postings' | 'sides' | 'expiresAt'>,
+  seq: number,
 ): void {
-  const { tenant, id, pending, fingerprint, seq } = applied
-  const state = pending ? TransactionState.pending : TransactionState.posted
-  const row = book.transactions.add(tenant, id, state, fingerprint, seq)
-  const postings = body.postings.map(([debit, credit, amount]) => ({
-    debit: accountRow(book, tenant, debit),
-    credit: accountRow(book, tenant, credit),
-    remaining: amount,
-  }))
-  for (const { debit, credit, remaining } of postings) {
-    if (pending) addPending(book, debit, credit, remaining)
-    else addPosted(book, debit, credit, remaining)
-    book.accounts.touch(debit, seq)
-    book.accounts.touch(credit, seq)
+  const { tenant, pending } = record
+  for (const [index, posting] of body.postings.entries()) {
+    const amount = posting[2]
+    applyPosting(book, tenant, posting, body.sides?.[index] ?? 0, seq, {
+      posted: pending ? 0n : amount,
+      pending: pending ? amount : 0n,
+      holds: pending ? 1 : 0,
+    })
   }
+  const row = remember(
+    book,
+    record,
+    pending ? TransactionState.pending : TransactionState.posted,
+    seq,
+  )
   if (!pending) return
-  book.holds.add({
-    row,
-    postings,
-    expiresAt: body.expiresAt === undefined ? Number.POSITIVE_INFINITY : Number(body.expiresAt),
-  })
-  countHold(book, postings, 1)
+  const postings = body.postings.map(holdPosting)
+  if (row < 0) {
+    if (!record.idElsewhere) book.rebuild?.addHold(tenant, record.id, postings)
+    return
+  }
+  const expiresAt =
+    body.expiresAt === undefined ? Number.POSITIVE_INFINITY : Number(body.expiresAt)
+  book.holds.add({ row, postings, expiresAt, busy: false, dueAt: expiresAt, queued: false })
 }
+
+function holdPosting([debit, credit, amount, currency, scale]: PostingBody): HoldPosting {
+  return {
+    debit: keyFromBytes(debit, 0),
+    credit: keyFromBytes(credit, 0),
+    currency,
+    scale,
+    remaining: amount,
+  }
+}
+
+type FollowUpKind = Extract<
+  RecordKind,
+  | typeof RecordKind.holdPosted
+  | typeof RecordKind.holdVoided
+  | typeof RecordKind.holdExpired
+  | typeof RecordKind.reversal
+>
 
 const statesAfter = {
   [RecordKind.holdPosted]: [TransactionState.holdPosted, TransactionState.holdPost],
@@ -161,112 +196,154 @@ const statesAfter = {
 
 function applyFollowUp(
   book: Book,
-  applied: Applied & { kind: keyof typeof statesAfter },
+  record: RecordView & { kind: FollowUpKind },
   body: FollowUpBody,
+  seq: number,
 ): void {
-  const { kind, tenant, id, fingerprint, seq } = applied
-  const target = book.transactions.find(tenant, keyFromBytes(body.target, 0))
-  if (target < 0) throw new BookError('a record follows a transaction that the book does not have')
+  const { kind, tenant } = record
+  const targetKey = keyFromBytes(body.target, 0)
+  const target = book.transactions.find(tenant, targetKey)
+  if (target < 0 && (book.rebuild === undefined || book.owns(targetKey))) {
+    throw new BookError('a record follows a transaction that the book does not have')
+  }
   const [targetState, ownState] = statesAfter[kind]
   if (kind === RecordKind.reversal) {
-    for (const [debit, credit, amount] of body.postings) {
-      const rows = {
-        debit: accountRow(book, tenant, debit),
-        credit: accountRow(book, tenant, credit),
-      }
-      addPosted(book, rows.debit, rows.credit, amount)
-      book.accounts.touch(rows.debit, seq)
-      book.accounts.touch(rows.credit, seq)
+    for (const [index, posting] of body.postings.entries()) {
+      const effect = { posted: posting[2], pending: 0n, holds: 0 }
+      applyPosting(book, tenant, posting, body.sides?.[index] ?? 0, seq, effect)
     }
-    book.transactions.changeState(target, targetState, seq)
+    if (target >= 0) book.transactions.changeState(target, targetState, seq)
   } else {
-    settleHold(book, target, body, targetState, seq)
+    settleHold(book, { tenant, target, targetKey }, body, targetState, seq)
   }
-  if (ownState !== undefined) book.transactions.add(tenant, id, ownState, fingerprint, seq)
+  if (ownState !== undefined) remember(book, record, ownState, seq)
 }
 
 /** Moves what a hold's post, void or expiry posts and releases; ends the hold unless it goes on. */
 function settleHold(
   book: Book,
-  row: number,
+  of: { tenant: number; target: number; targetKey: Key },
   body: FollowUpBody,
   stateAfter: TransactionState,
   seq: number,
 ): void {
-  const hold = book.holds.get(row)
-  if (hold === undefined) throw new BookError('a record settles a hold that is not pending')
-  for (const [index, posting] of hold.postings.entries()) {
+  const { tenant, target, targetKey } = of
+  const hold = book.holds.get(target)
+  const postings = hold?.postings ?? book.rebuild?.hold(tenant, targetKey)
+  if (postings === undefined) throw new BookError('a record settles a hold that is not pending')
+  const ended = body.kept !== true
+  for (const [index, posting] of postings.entries()) {
     const posted = body.postings[index]?.[2] ?? 0n
-    const released = body.released?.[index] ?? 0n
-    posting.remaining -= posted + released
-    addPending(book, posting.debit, posting.credit, -(posted + released))
-    addPosted(book, posting.debit, posting.credit, posted)
-    book.accounts.touch(posting.debit, seq)
-    book.accounts.touch(posting.credit, seq)
+    const settled = posted + (body.released?.[index] ?? 0n)
+    posting.remaining -= settled
+    applyPosting(book, tenant, posting, body.sides?.[index] ?? 0, seq, {
+      posted,
+      pending: -settled,
+      holds: ended ? -1 : 0,
+    })
   }
-  if (body.kept === true) {
-    book.transactions.changeState(row, TransactionState.pending, seq)
-    return
+  if (hold !== undefined) {
+    const { transactions } = book
+    transactions.changeState(target, ended ? stateAfter : TransactionState.pending, seq)
+    if (ended) book.holds.remove(target)
+  } else if (ended) {
+    book.rebuild?.removeHold(tenant, targetKey)
   }
-  book.transactions.changeState(row, stateAfter, seq)
-  book.holds.remove(row)
-  countHold(book, hold.postings, -1)
 }
 
-function applyChange(
+/** Applies what a record of another stream asks for here. */
+function applyPart(book: Book, record: RecordView, body: AppliedBody, seq: number): void {
+  switch (body.of) {
+    case RecordKind.accountCreated:
+      // In an earlier generation the record of the stream that owned the account says it.
+      if (book.rebuild === undefined) {
+        applyCreation(book, record, body as never, { time: Number(body.createdAt), seq })
+      }
+      return
+    case RecordKind.accountChanged:
+      if (book.rebuild === undefined) applyChange(book, record, body as never, seq)
+      return
+    case RecordKind.posting:
+    case RecordKind.transaction:
+      applyTransaction(book, record, { ...body, postings: body.postings ?? [] }, seq)
+      return
+    default:
+      applyFollowedPart(book, record, body, seq)
+  }
+}
+
+function applyFollowedPart(book: Book, record: RecordView, body: AppliedBody, seq: number): void {
+  for (const [index, posting] of (body.postings ?? []).entries()) {
+    const posted = posting[2]
+    const isReversal = body.of === RecordKind.reversal
+    applyPosting(book, record.tenant, posting, body.sides?.[index] ?? 0, seq, {
+      posted,
+      pending: isReversal ? 0n : -(posted + (body.released?.[index] ?? 0n)),
+      holds: body.ended === true ? -1 : 0,
+    })
+  }
+}
+
+/** What one posting does to each of its accounts; amounts in minor units. */
+interface Effect {
+  posted: bigint
+  pending: bigint
+  /** Change in the number of pending holds. */
+  holds: number
+}
+
+function applyPosting(
   book: Book,
   tenant: number,
-  id: ReturnType<typeof keyFromWords>,
-  body: AccountChangedBody,
+  posting: PostingBody | HoldPosting,
+  sides: number,
   seq: number,
+  effect: Effect,
 ): void {
-  const { accounts } = book
-  const row = accounts.find(tenant, id)
-  if (row < 0) throw new BookError('a record changes an account that the book does not have')
-  if (body.status !== undefined) {
-    accounts.status.set(row, accountStatuses.indexOf(body.status as AccountStatus))
+  const [debit, credit] = Array.isArray(posting)
+    ? [keyFromBytes(posting[0], 0), keyFromBytes(posting[1], 0)]
+    : [posting.debit, posting.credit]
+  const { accounts, rebuild } = book
+  const debitRow = sideRow(book, tenant, debit, debitSide(sides))
+  if (debitRow >= 0) {
+    accounts.debitsPosted.set(debitRow, accounts.debitsPosted.get(debitRow) + effect.posted)
+    accounts.debitsPending.set(debitRow, accounts.debitsPending.get(debitRow) + effect.pending)
+    accounts.holds.set(debitRow, accounts.holds.get(debitRow) + effect.holds)
+    accounts.touch(debitRow, seq)
+  } else if (debitSide(sides) === Side.striped) {
+    rebuild?.addStriped(tenant, debit, true, effect.posted)
   }
-  if (body.overdraftLimit !== undefined) {
-    accounts.overdraftLimit.set(row, body.overdraftLimit ?? unlimited)
+  const creditRow = sideRow(book, tenant, credit, creditSide(sides))
+  if (creditRow >= 0) {
+    accounts.creditsPosted.set(creditRow, accounts.creditsPosted.get(creditRow) + effect.posted)
+    accounts.creditsPending.set(creditRow, accounts.creditsPending.get(creditRow) + effect.pending)
+    accounts.holds.set(creditRow, accounts.holds.get(creditRow) + effect.holds)
+    accounts.touch(creditRow, seq)
+  } else if (creditSide(sides) === Side.striped) {
+    rebuild?.addStriped(tenant, credit, false, effect.posted)
   }
-  if (body.minimumBalance !== undefined) accounts.minimumBalance.set(row, body.minimumBalance)
-  if (body.metadata !== undefined) {
-    accounts.details.set(row, { ...accounts.details.get(row), metadata: body.metadata })
+}
+
+function sideRow(book: Book, tenant: number, key: Key, side: Side): number {
+  if (side === Side.elsewhere || (side === Side.striped && book.rebuild !== undefined)) {
+    return elsewhere
   }
-  accounts.touch(row, seq)
+  const row = book.accounts.find(tenant, key)
+  return assertThere(book, row >= 0 || book.owns(key) ? row : elsewhere)
 }
 
-function accountRow(book: Book, tenant: number, key: Uint8Array): number {
-  const row = book.accounts.find(tenant, keyFromBytes(key, 0))
-  if (row < 0) throw new BookError('a posting names an account that the book does not have')
-  return row
-}
-
-function addPosted(book: Book, debit: number, credit: number, amount: bigint): void {
-  const { debitsPosted, creditsPosted } = book.accounts
-  debitsPosted.set(debit, debitsPosted.get(debit) + amount)
-  creditsPosted.set(credit, creditsPosted.get(credit) + amount)
-}
-
-function addPending(book: Book, debit: number, credit: number, amount: bigint): void {
-  const { debitsPending, creditsPending } = book.accounts
-  debitsPending.set(debit, debitsPending.get(debit) + amount)
-  creditsPending.set(credit, creditsPending.get(credit) + amount)
-}
-
-function countHold(
+/** Makes the record's id known; returns its row, or -1 if it lives on another shard. */
+function remember(
   book: Book,
-  postings: readonly { debit: number; credit: number }[],
-  change: number,
-): void {
-  const { holds } = book.accounts
-  for (const { debit, credit } of postings) {
-    holds.set(debit, holds.get(debit) + change)
-    holds.set(credit, holds.get(credit) + change)
+  record: RecordView,
+  state: TransactionState,
+  seq: number,
+): number {
+  const { tenant, id, idElsewhere, words, start } = record
+  if (idElsewhere || (book.rebuild !== undefined && !book.owns(id))) return -1
+  const fingerprint = {
+    low: words[start + Word.fingerprint],
+    high: words[start + Word.fingerprint + 1],
   }
-}
-
-/** A record does not fit the state it is applied to. Nothing can go on from here. */
-export class BookError extends Error {
-  readonly code = 'book_inconsistent'
+  return book.transactions.add(tenant, id, state, fingerprint, { stream: book.stream, seq })
 }

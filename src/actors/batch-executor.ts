@@ -1,15 +1,33 @@
 import { paddedLength, Word } from '../journal/record.js'
 import { keyFromWords } from '../key.js'
-import { BookError } from './apply.js'
-import { batchAtomicFlag, batchCountWord, commandBytes } from './command.js'
+import { batchAtomicFlag, batchCountWord } from './command.js'
 import { fingerprintOf } from './fingerprint.js'
 import { refusalNumber } from './refusals.js'
+import { type CoordinatedItem, coordinatedItem } from './transaction-coordination.js'
 import { decideTransaction, noIndex } from './transaction-decision.js'
 import type { TransactionExecutor } from './transaction-executor.js'
 import type { Workbench } from './workbench.js'
 
 /** Outcome of one item of a batch, as the answer carries it. */
 const BatchOutcome = { accepted: 0, replayed: 1, refused: 2 } as const
+
+/** A batch some of whose items may still be under way. */
+interface OpenBatch {
+  request: number
+  /** Outcomes so far, 16 bytes per item (reply.ts). */
+  items: Uint32Array
+  pending: number
+  restsOn: number
+}
+
+/** What came of one item. */
+interface ItemResult {
+  outcome: number
+  refusal: number
+  stream: number
+  seq: number
+  restsOn: number
+}
 
 /** Carries out batches: each item by itself, or all or none. */
 export class BatchExecutor {
@@ -22,122 +40,246 @@ export class BatchExecutor {
   }
 
   execute(words: Uint32Array, at: number, firstItem: number, timeMs: number): number {
-    const request = words[at + Word.time]
     const count = words[at + batchCountWord]
-    const atomic = ((words[at] >>> 16) & batchAtomicFlag) !== 0
-    const refused = atomic ? this.#firstRefusal(words, firstItem, count, timeMs) : undefined
-    if (refused !== undefined) {
-      this.#bench.outputs.onRefused(refused.refusal)
-      const frame = this.#bench.outputs.answersResting(refused.restsOn)
-      this.#bench.replies.batch(frame, request, { count: 0, ...refused, seq: 0 })
-      return skip(words, firstItem, count)
+    const batch: OpenBatch = {
+      request: words[at + Word.time],
+      items: new Uint32Array(count * 4),
+      pending: count,
+      restsOn: 0,
     }
-    const items = new Uint32Array(count * 4)
-    let restsOn = 0
-    let item = firstItem
-    for (let index = 0; index < count; index++) {
-      restsOn = Math.max(restsOn, this.#batchItem(words, item, timeMs, items, index * 4, atomic))
-      item += commandBytes(words, item) / 4
+    const items = itemWords(words, firstItem, count)
+    if (((words[at] >>> 16) & batchAtomicFlag) !== 0) {
+      this.#atomic(batch, words, items, timeMs)
+    } else {
+      for (let index = 0; index < count; index++) {
+        this.#item(batch, words, items[index], index, timeMs)
+      }
     }
-    const frame = this.#bench.outputs.answersResting(restsOn)
-    const result = { count, refusal: 0, index: noIndex, seq: restsOn }
-    const word = this.#bench.replies.batch(frame, request, result)
-    frame.words.set(items, word)
-    return item
+    return items[count]
   }
 
-  /** Carries out one item, writes its outcome into `items`, and returns what that rests on. */
-  #batchItem(
-    words: Uint32Array,
-    at: number,
-    timeMs: number,
-    items: Uint32Array,
-    out: number,
-    atomic: boolean,
-  ): number {
+  /** Carries out one item by itself, now or when others have decided what it depends on. */
+  #item(batch: OpenBatch, words: Uint32Array, at: number, index: number, timeMs: number): void {
+    const { underWay, decision, outputs } = this.#bench
+    const tenant = words[at + Word.tenant]
+    if (underWay.has(tenant, words, at + Word.id)) {
+      underWay.wait(tenant, words, at + Word.id, () =>
+        this.#item(batch, words, at, index, outputs.nowMs()),
+      )
+      return
+    }
+    const known = this.#knownResult(words, at)
+    if (known !== undefined) {
+      this.#done(batch, index, known)
+      return
+    }
+    this.#decide(words, at, timeMs, true)
+    if (decision.refusal !== 0) {
+      this.#done(batch, index, refusedResult(decision.refusal, this.#bench.restsOn(decision)))
+    } else if (decision.crosses) {
+      this.#transactions.coordinate([coordinatedItem(words, at)], timeMs, {
+        wantsBalances: false,
+        refused: ({ refusal, restsOn }) =>
+          this.#done(batch, index, refusedResult(refusal, restsOn)),
+        accepted: ([item]) => this.#done(batch, index, acceptedResult(item)),
+      })
+    } else {
+      this.#done(batch, index, this.#write(words, at, timeMs))
+    }
+  }
+
+  #write(words: Uint32Array, at: number, timeMs: number): ItemResult {
+    const { seq } = this.#transactions.write(words, at, timeMs)
+    const { stream } = this.#bench
+    return { outcome: BatchOutcome.accepted, refusal: 0, stream, seq, restsOn: seq }
+  }
+
+  #decide(words: Uint32Array, at: number, timeMs: number, alone: boolean): void {
+    const { book, draft, decision } = this.#bench
+    if (alone) draft.reset()
+    decision.start()
+    decideTransaction(book, draft, words, at, timeMs, decision)
+  }
+
+  /** The result of an item whose id has taken effect already; leaves its fingerprint at hand. */
+  #knownResult(words: Uint32Array, at: number): ItemResult | undefined {
     const { transactions } = this.#bench.book
     fingerprintOf(words, at, this.#bench.fingerprint)
     const row = transactions.find(words[at + Word.tenant], keyFromWords(words, at + Word.id))
-    if (row >= 0) {
-      const same = this.#bench.hasFingerprint(row)
-      const refusal = same ? 0 : refusalNumber.id_reused_with_different_body
-      if (!same) this.#bench.outputs.onRefused(refusal)
-      const outcome = same ? BatchOutcome.replayed : BatchOutcome.refused
-      this.#writeItem(items, out, outcome, refusal, same ? transactions.seq.get(row) : 0)
-      return transactions.touchedSeq.get(row)
+    if (row < 0) return undefined
+    const restsOn = transactions.touchedSeq.get(row)
+    if (!this.#bench.hasFingerprint(row)) {
+      return refusedResult(refusalNumber.id_reused_with_different_body, restsOn)
     }
-    this.#bench.draft.reset()
-    this.#bench.decision.start()
-    const decision = decideTransaction(
-      this.#bench.book,
-      this.#bench.draft,
-      words,
-      at,
-      timeMs,
-      this.#bench.decision,
-    )
-    if (decision.refusal !== 0) {
-      if (atomic) throw new BookError('an item of an accepted atomic batch was refused')
-      this.#bench.outputs.onRefused(decision.refusal)
-      this.#writeItem(items, out, BatchOutcome.refused, decision.refusal, 0)
-      return this.#bench.restsOn(decision)
+    return {
+      outcome: BatchOutcome.replayed,
+      refusal: 0,
+      stream: transactions.stream.get(row),
+      seq: transactions.seq.get(row),
+      restsOn,
     }
-    const { seq } = this.#transactions.write(words, at, timeMs)
-    this.#writeItem(items, out, BatchOutcome.accepted, 0, seq)
-    return seq
   }
 
-  #writeItem(items: Uint32Array, out: number, outcome: number, refusal: number, seq: number): void {
-    items[out] = outcome | (refusal << 16)
-    items[out + 1] = seq === 0 ? 0 : this.#bench.stream
-    items[out + 2] = seq >>> 0
-    items[out + 3] = Math.floor(seq / 2 ** 32)
-  }
-
-  /** The first item of an atomic batch that cannot be accepted, with all before it in the draft. */
-  #firstRefusal(
+  /** Carries out all items or none. */
+  #atomic(
+    batch: OpenBatch,
     words: Uint32Array,
-    firstItem: number,
-    count: number,
+    items: readonly number[],
     timeMs: number,
-  ): { refusal: number; index: number; restsOn: number } | undefined {
-    const { transactions, limits } = this.#bench.book
-    this.#bench.draft.reset()
-    let restsOn = 0
-    let item = firstItem
-    for (let index = 0; index < count; index++) {
-      const row = transactions.find(words[item + Word.tenant], keyFromWords(words, item + Word.id))
-      let refusal = 0
-      if (row >= 0) {
-        fingerprintOf(words, item, this.#bench.fingerprint)
-        restsOn = Math.max(restsOn, transactions.touchedSeq.get(row))
-        if (!this.#bench.hasFingerprint(row)) refusal = refusalNumber.id_reused_with_different_body
-      } else if (transactions.count + count > limits.transactionsMax) {
-        refusal = refusalNumber.memory_limit_reached
-        restsOn = this.#bench.outputs.lastSeq()
-      } else {
-        this.#bench.decision.start()
-        decideTransaction(
-          this.#bench.book,
-          this.#bench.draft,
-          words,
-          item,
-          timeMs,
-          this.#bench.decision,
-        )
-        restsOn = Math.max(restsOn, this.#bench.decision.restsOn)
-        refusal = this.#bench.decision.refusal
+  ): void {
+    if (this.#joins(batch, words, items)) return
+    const verdict = this.#judge(words, items, timeMs)
+    if (verdict.kind === 'refused') {
+      this.#refuse(batch, verdict)
+    } else if (verdict.kind === 'across') {
+      this.#coordinate(batch, words, items, timeMs)
+    } else {
+      for (let index = 0; index < items.length - 1; index++) {
+        const at = items[index]
+        let result = this.#knownResult(words, at)
+        if (result === undefined) {
+          this.#decide(words, at, timeMs, true)
+          result = this.#write(words, at, timeMs)
+        }
+        this.#done(batch, index, result)
       }
-      if (refusal !== 0) return { refusal, index, restsOn }
-      item += commandBytes(words, item) / 4
     }
-    return undefined
+  }
+
+  /** An atomic batch waits while one of its ids is being decided together with other shards. */
+  #joins(batch: OpenBatch, words: Uint32Array, items: readonly number[]): boolean {
+    const { underWay, outputs } = this.#bench
+    if (underWay.isEmpty) return false
+    for (let index = 0; index < items.length - 1; index++) {
+      const id = items[index] + Word.id
+      const tenant = words[items[index] + Word.tenant]
+      if (!underWay.has(tenant, words, id)) continue
+      underWay.wait(tenant, words, id, () => this.#atomic(batch, words, items, outputs.nowMs()))
+      return true
+    }
+    return false
+  }
+
+  #coordinate(
+    batch: OpenBatch,
+    words: Uint32Array,
+    items: readonly number[],
+    timeMs: number,
+  ): void {
+    const coordinated: CoordinatedItem[] = []
+    let restsOn = 0
+    for (let index = 0; index < items.length - 1; index++) {
+      const item = coordinatedItem(words, items[index])
+      const known = this.#knownResult(words, items[index])
+      if (known !== undefined) {
+        // Known with another body was refused before it came to this.
+        Object.assign(item, { known: true, stream: known.stream, seq: known.seq })
+        restsOn = Math.max(restsOn, known.restsOn)
+      }
+      coordinated.push(item)
+    }
+    this.#transactions.coordinate(coordinated, timeMs, {
+      wantsBalances: false,
+      refused: ({ refusal, item, restsOn: refusalRestsOn }) =>
+        this.#refuse(batch, { refusal, index: item, restsOn: refusalRestsOn }),
+      accepted: (done) => {
+        for (const [index, item] of done.entries()) {
+          const result = acceptedResult(item)
+          this.#done(batch, index, { ...result, restsOn: Math.max(result.restsOn, restsOn) })
+        }
+      },
+    })
+  }
+
+  /** Whether an atomic batch is accepted, as far as this shard can say, with all in one draft. */
+  #judge(
+    words: Uint32Array,
+    items: readonly number[],
+    timeMs: number,
+  ):
+    | { kind: 'accepted' | 'across' }
+    | { kind: 'refused'; refusal: number; index: number; restsOn: number } {
+    const { book, decision, draft, outputs } = this.#bench
+    const count = items.length - 1
+    draft.reset()
+    let restsOn = 0
+    for (let index = 0; index < count; index++) {
+      const at = items[index]
+      const known = this.#knownResult(words, at)
+      let refusal = 0
+      if (known !== undefined) {
+        restsOn = Math.max(restsOn, known.restsOn)
+        refusal = known.refusal
+      } else if (!book.ownsWords(words, at + Word.id)) {
+        return { kind: 'across' }
+      } else if (book.transactions.count + count > book.limits.transactionsMax) {
+        refusal = refusalNumber.memory_limit_reached
+        restsOn = outputs.lastSeq()
+      } else {
+        this.#decide(words, at, timeMs, false)
+        if (decision.crosses) return { kind: 'across' }
+        restsOn = Math.max(restsOn, decision.restsOn)
+        refusal = decision.refusal
+      }
+      if (refusal !== 0) return { kind: 'refused', refusal, index, restsOn }
+    }
+    return { kind: 'accepted' }
+  }
+
+  /** An atomic batch is refused for the item at `index`. */
+  #refuse(
+    batch: OpenBatch,
+    refused: { refusal: number; index: number; restsOn: number },
+  ): void {
+    const { outputs, replies } = this.#bench
+    outputs.onRefused(refused.refusal)
+    const frame = outputs.answersResting(refused.restsOn)
+    replies.batch(frame, batch.request, {
+      count: 0,
+      refusal: refused.refusal,
+      index: refused.index,
+      seq: 0,
+    })
+  }
+
+  /** Notes the result of an item; the batch is answered with the last one. */
+  #done(batch: OpenBatch, index: number, result: ItemResult): void {
+    const { outputs, replies } = this.#bench
+    if (result.refusal !== 0) outputs.onRefused(result.refusal)
+    const at = index * 4
+    batch.items[at] = result.outcome | (result.refusal << 16)
+    batch.items[at + 1] = result.stream
+    batch.items[at + 2] = result.seq >>> 0
+    batch.items[at + 3] = Math.floor(result.seq / 2 ** 32)
+    if (result.restsOn > batch.restsOn) batch.restsOn = result.restsOn
+    batch.pending -= 1
+    if (batch.pending > 0) return
+    const frame = outputs.answersResting(batch.restsOn)
+    const word = replies.batch(frame, batch.request, {
+      count: batch.items.length / 4,
+      refusal: 0,
+      index: noIndex,
+      seq: batch.restsOn,
+    })
+    frame.words.set(batch.items, word)
   }
 }
 
-/** The word after a batch's last item. */
-function skip(words: Uint32Array, firstItem: number, count: number): number {
-  let item = firstItem
-  for (let index = 0; index < count; index++) item += paddedLength(words[item + Word.length]) / 4
-  return item
+function refusedResult(refusal: number, restsOn: number): ItemResult {
+  return { outcome: BatchOutcome.refused, refusal, stream: 0, seq: 0, restsOn }
+}
+
+/** Of an item that has been applied everywhere: it rests on nothing that is not durable. */
+function acceptedResult({ known, stream, seq }: CoordinatedItem): ItemResult {
+  const outcome = known ? BatchOutcome.replayed : BatchOutcome.accepted
+  return { outcome, refusal: 0, stream, seq, restsOn: 0 }
+}
+
+/** Words at which the items of a batch start, and the word after the last one. */
+function itemWords(words: Uint32Array, firstItem: number, count: number): number[] {
+  const items = [firstItem]
+  for (let index = 0; index < count; index++) {
+    items.push(items[index] + paddedLength(words[items[index] + Word.length]) / 4)
+  }
+  return items
 }

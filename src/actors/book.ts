@@ -1,5 +1,8 @@
+import { type Key, slotOf, slotOfWords } from '../key.js'
 import { AccountTable } from './accounts.js'
 import { HoldTable } from './holds.js'
+import type { Rebuild } from './rebuild.js'
+import { Reservations } from './reservations.js'
 import { TransactionTable } from './transactions.js'
 
 /** What one process will hold at most; beyond it, writes that need room are refused. */
@@ -8,17 +11,69 @@ export interface BookLimits {
   transactionsMax: number
 }
 
-/** The state of one shard: its accounts, the transactions it remembers, and the pending holds. */
+/** Which part of the whole book a shard keeps: its number, and the shard of each slot. */
+export interface Place {
+  shard: number
+  shards: number
+  shardOfSlot: Uint8Array
+}
+
+/** A row that is not in this book because another shard has it. */
+export const elsewhere = -2
+
+/**
+ * The state of one shard: its accounts and its parts of striped ones, the transactions it
+ * remembers, and the pending holds.
+ */
 export class Book {
   readonly accounts: AccountTable
   readonly transactions: TransactionTable
   readonly holds = new HoldTable()
+  /** What undecided transactions hold of the accounts. Never journaled. */
+  readonly reservations = new Reservations()
+  /** Rows of transactions whose reversal is being decided together with other shards. */
+  readonly reversing = new Set<number>()
   readonly limits: BookLimits
+  readonly place: Place
+  /** Stream whose records are being applied. */
+  stream = 0
+  /** Set while streams of earlier generations are read. */
+  rebuild: Rebuild | undefined
 
   /** `seed` hides from outside which keys collide; it differs from process to process. */
-  constructor(seed: [number, number], limits: BookLimits) {
-    this.accounts = new AccountTable(seed)
+  constructor(seed: [number, number], limits: BookLimits, place: Place) {
+    this.accounts = new AccountTable(seed, place.shards)
     this.transactions = new TransactionTable(seed)
     this.limits = limits
+    this.place = place
+  }
+
+  owns(key: Key): boolean {
+    return this.place.shardOfSlot[slotOf(key)] === this.place.shard
+  }
+
+  ownsWords(words: Uint32Array, at: number): boolean {
+    return this.shardOfWords(words, at) === this.place.shard
+  }
+
+  /** Shard of the key at word `at`. */
+  shardOfWords(words: Uint32Array, at: number): number {
+    const slot = slotOfWords(words[at], words[at + 1], words[at + 2], words[at + 3])
+    return this.place.shardOfSlot[slot]
+  }
+
+  /**
+   * Row of the account whose key is at word `at`: -1 if there is none, {@link elsewhere} if
+   * another shard must know.
+   */
+  locate(tenant: number, words: Uint32Array, at: number): number {
+    const row = this.accounts.keys.find(
+      tenant,
+      words[at],
+      words[at + 1],
+      words[at + 2],
+      words[at + 3],
+    )
+    return row >= 0 || this.ownsWords(words, at) ? row : elsewhere
   }
 }

@@ -1,31 +1,67 @@
 import { createHash } from 'node:crypto'
 import { packr } from '../journal/record.js'
 import { keyToBytes } from '../key.js'
+import { countersOf } from './account-decision.js'
+import type { Counters } from './accounts.js'
 import type { Book } from './book.js'
 
 const modulus = 1n << 256n
 
 /**
- * Digest of everything that the actors of a book are: per actor a SHA-256 over its state, added up
- * modulo 2^256, so that neither the order of rows nor the number of shards matters. Positions are
- * left out: they differ with the number of streams.
+ * Digest of everything that the actors of a whole book are, given the books of all its shards: per
+ * actor a SHA-256 over its state, added up modulo 2^256, so that neither the order of rows nor the
+ * number of shards matters. Of a striped account the parts are summed first. Positions are left
+ * out: they differ with the number of streams.
  */
-export function bookDigest(book: Book): bigint {
+export function bookDigest(books: readonly Book[]): bigint {
   let sum = 0n
-  for (let row = 0; row < book.accounts.count; row++) sum += accountDigest(book, row)
-  for (let row = 0; row < book.transactions.count; row++) sum += transactionDigest(book, row)
+  for (const book of books) {
+    const { accounts, transactions } = book
+    for (let row = 0; row < accounts.count; row++) {
+      const own = { ...countersOf(book, row), holds: accounts.holds.get(row) }
+      if (!accounts.isStriped(row)) sum += accountDigest(book, row, own)
+      else if (book.owns(accounts.keys.keyOf(row))) {
+        sum += accountDigest(book, row, sumOfParts(books, book, row))
+      }
+    }
+    for (let row = 0; row < transactions.count; row++) sum += transactionDigest(book, row)
+  }
   return sum % modulus
 }
 
-function accountDigest({ accounts }: Book, row: number): bigint {
+/** The counters of a striped account over all books; one that lacks it has an empty part. */
+function sumOfParts(books: readonly Book[], { accounts }: Book, row: number): Totals {
+  const sum = {
+    debitsPosted: 0n,
+    creditsPosted: 0n,
+    debitsPending: 0n,
+    creditsPending: 0n,
+    holds: 0,
+  }
+  for (const book of books) {
+    const part = book.accounts.find(accounts.keys.tenantOf(row), accounts.keys.keyOf(row))
+    if (part < 0) continue
+    const counters = countersOf(book, part)
+    sum.debitsPosted += counters.debitsPosted
+    sum.creditsPosted += counters.creditsPosted
+    sum.debitsPending += counters.debitsPending
+    sum.creditsPending += counters.creditsPending
+    sum.holds += book.accounts.holds.get(part)
+  }
+  return sum
+}
+
+type Totals = Counters & { holds: number }
+
+function accountDigest({ accounts }: Book, row: number, totals: Totals): bigint {
   return digestOf([
     'account',
     accounts.keys.tenantOf(row),
     keyToBytes(accounts.keys.keyOf(row)),
-    accounts.debitsPosted.get(row),
-    accounts.creditsPosted.get(row),
-    accounts.debitsPending.get(row),
-    accounts.creditsPending.get(row),
+    totals.debitsPosted,
+    totals.creditsPosted,
+    totals.debitsPending,
+    totals.creditsPending,
     accounts.overdraftLimit.get(row),
     accounts.minimumBalance.get(row),
     accounts.version.get(row),
@@ -34,14 +70,15 @@ function accountDigest({ accounts }: Book, row: number): bigint {
     accounts.currencyOf(row).scale,
     accounts.accountClass.get(row),
     accounts.status.get(row),
-    accounts.holds.get(row),
+    accounts.striped.get(row),
+    totals.holds,
     accounts.fingerprintLow.get(row),
     accounts.fingerprintHigh.get(row),
     accounts.details.get(row) ?? null,
   ])
 }
 
-function transactionDigest({ transactions, holds, accounts }: Book, row: number): bigint {
+function transactionDigest({ transactions, holds }: Book, row: number): bigint {
   const hold = holds.get(row)
   return digestOf([
     'transaction',
@@ -55,8 +92,8 @@ function transactionDigest({ transactions, holds, accounts }: Book, row: number)
       : [
           Number.isFinite(hold.expiresAt) ? hold.expiresAt : null,
           hold.postings.map((posting) => [
-            keyToBytes(accounts.keys.keyOf(posting.debit)),
-            keyToBytes(accounts.keys.keyOf(posting.credit)),
+            keyToBytes(posting.debit),
+            keyToBytes(posting.credit),
             posting.remaining,
           ]),
         ],

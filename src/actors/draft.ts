@@ -1,18 +1,15 @@
-import { amountMax } from '../money.js'
-import {
-  type AccountTable,
-  availableOf,
-  type Counters,
-  isDebitNormal,
-  unlimited,
-} from './accounts.js'
+import type { AccountTable } from './accounts.js'
+import { availableOf, type Counters, isDebitNormal, unlimited } from './accounts.js'
+import type { Book } from './book.js'
 import { refusalNumber } from './refusals.js'
+import type { ReservedAmounts } from './reservations.js'
 
 /**
  * The counters of the accounts that a decision has touched so far, so that a later posting of the
  * same transaction, or of the same atomic batch, sees the earlier ones while nothing is applied.
  */
 export class Draft {
+  readonly #book: Book
   readonly #accounts: AccountTable
   /** Counters by use; the first `#used` belong to the decision under way. */
   readonly #entries: DraftEntry[] = []
@@ -22,8 +19,9 @@ export class Draft {
   /** Index by row, once there are too many entries to look through. */
   readonly #byRow = new Map<number, DraftEntry>()
 
-  constructor(accounts: AccountTable) {
-    this.#accounts = accounts
+  constructor(book: Book) {
+    this.#book = book
+    this.#accounts = book.accounts
   }
 
   /** Forgets everything: a new decision, or a new atomic batch, starts. */
@@ -54,7 +52,11 @@ export class Draft {
     entry.row = row
     entry.touches = 0
     entry.touchedBy = 0
+    entry.holdsVersion = false
     this.#accounts.readCounters(row, entry)
+    const { reservations } = this.#book
+    if (reservations.isEmpty) entry.forgetReserved()
+    else this.#readReserved(entry)
     if (this.#byRow.size > 0) this.#byRow.set(row, entry)
     return entry
   }
@@ -63,9 +65,44 @@ export class Draft {
   touch(postings: readonly { debit: number; credit: number }[], count: number): void {
     this.#transaction += 1
     for (let index = 0; index < count; index++) {
-      this.#touchEntry(this.entry(postings[index].debit))
-      this.#touchEntry(this.entry(postings[index].credit))
+      const { debit, credit } = postings[index]
+      if (debit >= 0) this.#touchEntry(this.entry(debit))
+      if (credit >= 0) this.#touchEntry(this.entry(credit))
     }
+  }
+
+  /** What the draft would take of each account, to be reserved until it is decided. */
+  amounts(): ReservedAmounts[] {
+    const amounts: ReservedAmounts[] = []
+    const before = { debitsPosted: 0n, creditsPosted: 0n, debitsPending: 0n, creditsPending: 0n }
+    for (let index = 0; index < this.#used; index++) {
+      const entry = this.#entries[index]
+      const { row } = entry
+      this.#accounts.readCounters(row, before)
+      const debitNormal = isDebitNormal(this.#accounts.accountClass.get(row))
+      const taken = availableOf(before, debitNormal) - availableOf(entry, debitNormal)
+      amounts.push({
+        row,
+        debits: turnover(entry.debitsPosted, entry.debitsPending, before, 'debits'),
+        credits: turnover(entry.creditsPosted, entry.creditsPending, before, 'credits'),
+        taken: taken > 0n ? taken : 0n,
+        holdsVersion: entry.holdsVersion,
+      })
+    }
+    return amounts
+  }
+
+  #readReserved(entry: DraftEntry): void {
+    const reserved = this.#book.reservations.get(entry.row)
+    if (reserved === undefined) {
+      entry.forgetReserved()
+      return
+    }
+    entry.reservedDebits = reserved.debits
+    entry.reservedCredits = reserved.credits
+    entry.reservedAvailable = reserved.taken
+    entry.isReserved = reserved.count > 0
+    entry.isShut = this.#book.reservations.isShut(entry.row)
   }
 
   #touchEntry(entry: DraftEntry): void {
@@ -81,6 +118,15 @@ export class Draft {
   }
 }
 
+function turnover(
+  posted: bigint,
+  pending: bigint,
+  before: Counters,
+  side: 'debits' | 'credits',
+): bigint {
+  return posted + pending - before[`${side}Posted`] - before[`${side}Pending`]
+}
+
 export class DraftEntry implements Counters {
   row = 0
   /** Transactions of the decision under way that have touched the account. */
@@ -90,6 +136,24 @@ export class DraftEntry implements Counters {
   creditsPosted = 0n
   debitsPending = 0n
   creditsPending = 0n
+  /** What undecided transactions would add to the turnover and take from the balance. */
+  reservedDebits = 0n
+  reservedCredits = 0n
+  reservedAvailable = 0n
+  /** An undecided transaction will touch the account. */
+  isReserved = false
+  /** Nothing may touch the account until something else is decided. */
+  isShut = false
+  /** The decision under way rests on the account's version. */
+  holdsVersion = false
+
+  forgetReserved(): void {
+    this.reservedDebits = 0n
+    this.reservedCredits = 0n
+    this.reservedAvailable = 0n
+    this.isReserved = false
+    this.isShut = false
+  }
 }
 
 /** How a posting touches its accounts. */
@@ -100,9 +164,14 @@ export interface Effect {
   imported: boolean
 }
 
+/** The checks of one posting in their order; a refusal is ranked by the one that made it. */
+export const PostingCheck = { turnover: 0, debitLimit: 1, creditLimit: 2 } as const
+export const postingChecks = 4
+
 /**
- * Puts one posting into the draft if the debited and the credited account can bear it.
- * Returns 0, or the number of the refusal.
+ * Puts one posting into the draft if the debited and the credited account can bear it; a side with
+ * a negative row is another shard's to judge. Returns 0, or the number of the refusal with its
+ * check above 16 bits.
  */
 export function tryPosting(
   accounts: AccountTable,
@@ -111,30 +180,48 @@ export function tryPosting(
   effect: Effect,
 ): number {
   const { amount } = posting
-  const debit = draft.entry(posting.debit)
-  const credit = draft.entry(posting.credit)
-  if (
-    debit.debitsPosted + debit.debitsPending + amount > amountMax ||
-    credit.creditsPosted + credit.creditsPending + amount > amountMax
-  ) {
-    return refusalNumber.amount_overflow
-  }
-  if (effect.pending) {
-    debit.debitsPending += amount
-    credit.creditsPending += amount
-  } else {
-    debit.debitsPosted += amount
-    credit.creditsPosted += amount
-  }
-  if (effect.imported) return 0
-  if (!isDebitNormal(accounts.accountClass.get(posting.debit))) {
-    const refusal = limitRefusal(accounts, debit, false)
+  const debit = posting.debit < 0 ? undefined : draft.entry(posting.debit)
+  const credit = posting.credit < 0 ? undefined : draft.entry(posting.credit)
+  if (debit !== undefined) {
+    const refusal = turnoverRefusal(
+      debit.debitsPosted + debit.debitsPending + amount,
+      debit.reservedDebits,
+      accounts.turnoverMax(debit.row),
+    )
     if (refusal !== 0) return refusal
   }
-  if (isDebitNormal(accounts.accountClass.get(posting.credit))) {
-    return limitRefusal(accounts, credit, true)
+  if (credit !== undefined) {
+    const refusal = turnoverRefusal(
+      credit.creditsPosted + credit.creditsPending + amount,
+      credit.reservedCredits,
+      accounts.turnoverMax(credit.row),
+    )
+    if (refusal !== 0) return refusal
+  }
+  if (debit?.isShut === true || credit?.isShut === true) return refusalNumber.funds_reserved
+  if (effect.pending) {
+    if (debit !== undefined) debit.debitsPending += amount
+    if (credit !== undefined) credit.creditsPending += amount
+  } else {
+    if (debit !== undefined) debit.debitsPosted += amount
+    if (credit !== undefined) credit.creditsPosted += amount
+  }
+  if (effect.imported) return 0
+  if (debit !== undefined && !isDebitNormal(accounts.accountClass.get(debit.row))) {
+    const refusal = limitRefusal(accounts, debit, false)
+    if (refusal !== 0) return refusal | (PostingCheck.debitLimit << 16)
+  }
+  if (credit !== undefined && isDebitNormal(accounts.accountClass.get(credit.row))) {
+    const refusal = limitRefusal(accounts, credit, true)
+    if (refusal !== 0) return refusal | (PostingCheck.creditLimit << 16)
   }
   return 0
+}
+
+/** Refusal of a turnover that would leave its bound, be it only for what is undecided; or 0. */
+function turnoverRefusal(turnover: bigint, reserved: bigint, turnoverMax: bigint): number {
+  if (turnover > turnoverMax) return refusalNumber.amount_overflow
+  return turnover + reserved > turnoverMax ? refusalNumber.funds_reserved : 0
 }
 
 /** Refusal of a balance that has just been lowered, or 0 if it keeps the account's limit. */
@@ -142,7 +229,10 @@ function limitRefusal(accounts: AccountTable, entry: DraftEntry, debitNormal: bo
   const overdraft = accounts.overdraftLimit.get(entry.row)
   if (overdraft === unlimited) return 0
   const minimum = accounts.minimumBalance.get(entry.row)
-  if (availableOf(entry, debitNormal) >= minimum - overdraft) return 0
+  const available = availableOf(entry, debitNormal)
+  const least = minimum - overdraft
+  if (available - entry.reservedAvailable >= least) return 0
+  if (available >= least) return refusalNumber.funds_reserved
   return overdraft === 0n && minimum === 0n
     ? refusalNumber.insufficient_funds
     : refusalNumber.limit_exceeded

@@ -2,28 +2,29 @@ import { Word } from '../journal/record.js'
 import { keyFromWords } from '../key.js'
 import { AccountExecutor } from './account-executor.js'
 import { BatchExecutor } from './batch-executor.js'
-import type { Book } from './book.js'
 import { CommandKind, commandBytes } from './command.js'
+import { Coordinator } from './coordinator.js'
 import type { Hold } from './holds.js'
 import { TransactionExecutor } from './transaction-executor.js'
-import { type ExecutorOutputs, Workbench } from './workbench.js'
+import type { Workbench } from './workbench.js'
 
 /**
  * Carries out commands one at a time: look up the id, decide, and for what is accepted write the
  * record and apply it; then write the answer into the frame that may leave when all that it rests
- * on is durable.
+ * on is durable. What concerns other shards too goes on when they have answered.
  */
 export class Executor {
-  readonly #book: Book
+  readonly coordinator: Coordinator
+  readonly #bench: Workbench
   readonly #transactions: TransactionExecutor
   readonly #accounts: AccountExecutor
   readonly #batches: BatchExecutor
 
-  constructor(book: Book, stream: number, outputs: ExecutorOutputs) {
-    const bench = new Workbench(book, stream, outputs)
-    this.#book = book
-    this.#transactions = new TransactionExecutor(bench)
-    this.#accounts = new AccountExecutor(bench)
+  constructor(bench: Workbench) {
+    this.#bench = bench
+    this.coordinator = new Coordinator(bench)
+    this.#transactions = new TransactionExecutor(bench, this.coordinator)
+    this.#accounts = new AccountExecutor(bench, this.coordinator)
     this.#batches = new BatchExecutor(bench, this.#transactions)
   }
 
@@ -45,7 +46,7 @@ export class Executor {
         this.#accounts.create(words, at, timeMs)
         return next
       case CommandKind.changeAccount:
-        this.#accounts.change(words, at, timeMs)
+        this.#accounts.change(words, at)
         return next
       case CommandKind.readAccount:
         this.#accounts.read(words, at)
@@ -63,8 +64,9 @@ export class Executor {
     }
   }
 
-  /** Whether the command at word `at` carries the id of something that has been accepted. */
+  /** Whether the command at word `at` carries an id that has been accepted, or may yet be. */
   knows(words: Uint32Array, at: number): boolean {
+    const { book, underWay, accountsUnderWay } = this.#bench
     const tenant = words[at + Word.tenant]
     const id = keyFromWords(words, at + Word.id)
     switch (words[at] & 0xff) {
@@ -73,15 +75,19 @@ export class Executor {
       case CommandKind.postHold:
       case CommandKind.voidHold:
       case CommandKind.reverse:
-        return this.#book.transactions.find(tenant, id) >= 0
+        return (
+          book.transactions.find(tenant, id) >= 0 || underWay.has(tenant, words, at + Word.id)
+        )
       case CommandKind.createAccount:
-        return this.#book.accounts.find(tenant, id) >= 0
+        return (
+          book.accounts.find(tenant, id) >= 0 || accountsUnderWay.has(tenant, words, at + Word.id)
+        )
       default:
         return false
     }
   }
 
-  /** Journals the expiry of a hold whose time has come. */
+  /** Ends a hold whose time has come. */
   expire(hold: Hold, timeMs: number): void {
     this.#transactions.expire(hold, timeMs)
   }

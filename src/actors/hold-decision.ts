@@ -1,7 +1,8 @@
 import { dayOf } from '../clock.js'
-import { readBigint, readInteger, Word } from '../journal/record.js'
+import { packSides, readBigint, readInteger, Side, Word } from '../journal/record.js'
+import { writeKeyWords } from '../key.js'
 import { toMinor } from '../money.js'
-import type { Book } from './book.js'
+import { type Book, elsewhere } from './book.js'
 import { amountWords, Block, blockWords, FollowUpWord, keepRestOption, noDate } from './command.js'
 import type { Draft } from './draft.js'
 import type { Hold } from './holds.js'
@@ -17,7 +18,8 @@ import { TransactionState } from './transactions.js'
 
 /**
  * Decides on the post of a hold: `decision.postings` become the amounts to post, one per posting
- * of the hold (0n where nothing is).
+ * of the hold (0n where nothing is). If the hold `crosses`, everything but the accounts is decided
+ * by {@link decidePostAmounts} once the other shards have said what they know of them.
  */
 export function decidePost(
   book: Book,
@@ -30,18 +32,18 @@ export function decidePost(
   if (hold === undefined) return decision
   decideDate(words, at, timeMs, decision)
   if (decision.refusal !== 0) return decision
-  for (let index = 0; index < hold.postings.length; index++) {
-    const { debit, credit } = hold.postings[index]
-    decision.restOn(book.accounts.touchedSeq.get(debit))
-    decision.restOn(book.accounts.touchedSeq.get(credit))
-    const refusal = statusRefusal(book, debit, credit)
+  locateHold(book, words[at + Word.tenant], hold, decision)
+  if (decision.crosses) return decision
+  for (let index = 0; index < decision.count; index++) {
+    const { debit, credit } = decision.postings[index]
+    const refusal = statusRefusal(book, debit, credit) || shutRefusal(book, debit, credit)
     if (refusal !== 0) return decision.refuse(refusal, index)
   }
-  return decideAmounts(book, hold, words, at, decision)
+  return decidePostAmounts(hold, words, at, decision)
 }
 
-function decideAmounts(
-  book: Book,
+/** Decides on the amounts of a post, for the located postings of its hold. */
+export function decidePostAmounts(
   hold: Hold,
   words: Uint32Array,
   at: number,
@@ -52,23 +54,15 @@ function decideAmounts(
     return decision.refuse(refusalNumber.amounts_mismatch)
   }
   for (let index = 0; index < hold.postings.length; index++) {
-    const reserved = hold.postings[index]
-    let amount: bigint | undefined = reserved.remaining
+    const { remaining, scale } = hold.postings[index]
+    let amount: bigint | undefined = remaining
     if (amounts > 0) {
       const word = at + FollowUpWord.amountList + index * amountWords
-      const mantissa = readBigint(words, word)
-      amount = toMinor(
-        { mantissa, decimals: words[word + 2] },
-        book.accounts.currencyOf(reserved.debit).scale,
-      )
+      amount = toMinor({ mantissa: readBigint(words, word), decimals: words[word + 2] }, scale)
       if (amount === undefined) return decision.refuse(refusalNumber.too_many_decimals, index)
-      if (amount > reserved.remaining) return decision.refuse(refusalNumber.exceeds_hold, index)
+      if (amount > remaining) return decision.refuse(refusalNumber.exceeds_hold, index)
     }
-    const posting = decision.postings[decision.count]
-    posting.debit = reserved.debit
-    posting.credit = reserved.credit
-    posting.amount = amount
-    decision.count += 1
+    decision.postings[index].amount = amount
   }
   return decision
 }
@@ -87,15 +81,83 @@ export function decideVoid(
   timeMs: number,
   decision: Decision,
 ): Decision {
-  findHold(book, words, at, timeMs, decision)
+  const hold = findHold(book, words, at, timeMs, decision)
   decideDate(words, at, timeMs, decision)
+  if (hold === undefined || decision.refusal !== 0) return decision
+  locateHold(book, words[at + Word.tenant], hold, decision)
+  return decision.crosses ? decision : refuseShut(book, decision)
+}
+
+/** The located postings of a hold whose time has come; refused while an account is shut. */
+export function decideExpiry(book: Book, hold: Hold, decision: Decision): Decision {
+  locateHold(book, book.transactions.keys.tenantOf(hold.row), hold, decision)
+  return decision.crosses ? decision : refuseShut(book, decision)
+}
+
+function refuseShut(book: Book, decision: Decision): Decision {
+  for (let index = 0; index < decision.count; index++) {
+    const { debit, credit } = decision.postings[index]
+    const refusal = shutRefusal(book, debit, credit)
+    if (refusal !== 0) return decision.refuse(refusal, index)
+  }
   return decision
+}
+
+/** Refusal of a touch of accounts that nothing may touch until something else is decided; or 0. */
+function shutRefusal({ reservations }: Book, debit: number, credit: number): number {
+  if (reservations.isEmpty) return 0
+  return reservations.isShut(debit) || reservations.isShut(credit)
+    ? refusalNumber.funds_reserved
+    : 0
+}
+
+/** Makes the hold's postings those of the decision, with amounts of 0. */
+function locateHold(book: Book, tenant: number, hold: Hold, decision: Decision): void {
+  const { accounts } = book
+  for (const { debit, credit, currency, scale } of hold.postings) {
+    const posting = decision.postings[decision.count]
+    posting.keys = new Uint32Array(8)
+    posting.keysAt = 0
+    writeKeyWords(posting.keys, 0, debit)
+    writeKeyWords(posting.keys, 4, credit)
+    posting.debit = book.locate(tenant, posting.keys, 0)
+    posting.credit = book.locate(tenant, posting.keys, 4)
+    posting.amount = 0n
+    posting.currency = accounts.currencyOfCode(currency, scale)
+    posting.sides = packSides(
+      posting.debit === elsewhere ? Side.elsewhere : accounts.sideOf(posting.debit),
+      posting.credit === elsewhere ? Side.elsewhere : accounts.sideOf(posting.credit),
+    )
+    if (posting.debit >= 0) decision.restOn(accounts.touchedSeq.get(posting.debit))
+    if (posting.credit >= 0) decision.restOn(accounts.touchedSeq.get(posting.credit))
+    decision.crosses ||= posting.debit === elsewhere || posting.credit === elsewhere
+    decision.count += 1
+  }
 }
 
 /** Decides on a reversal; its postings are the original's with debit and credit swapped. */
 export function decideReversal(
   book: Book,
   draft: Draft,
+  words: Uint32Array,
+  at: number,
+  timeMs: number,
+  decision: Decision,
+): Decision {
+  if (decideReversible(book, words, at, timeMs, decision).refusal !== 0) return decision
+  const count = words[at + FollowUpWord.postings]
+  for (let index = 0; index < count; index++) {
+    const block = at + FollowUpWord.amountList + index * blockWords
+    const refusal = resolvePosting(book, words, at, block, words[block + Block.decimals], decision)
+    if (decision.crosses) return decision
+    if (refusal !== 0) return decision.refuse(refusal, index)
+  }
+  return draftPostings(book, draft, { pending: false, imported: false }, decision)
+}
+
+/** Decides whether the target of a reversal can be reversed, and on the effective date. */
+export function decideReversible(
+  book: Book,
   words: Uint32Array,
   at: number,
   timeMs: number,
@@ -112,17 +174,12 @@ export function decideReversal(
   if (state !== TransactionState.posted && state !== TransactionState.holdPost) {
     return decision.refuse(refusalNumber.not_reversible)
   }
+  if (book.reversing.has(row)) return decision.refuse(refusalNumber.funds_reserved)
   decideDate(words, at, timeMs, decision)
   if (decision.effectiveDate < dayOf(timeMs)) {
     return decision.refuse(refusalNumber.effective_date_in_the_past)
   }
-  const count = words[at + FollowUpWord.postings]
-  for (let index = 0; index < count; index++) {
-    const block = at + FollowUpWord.amountList + index * blockWords
-    const refusal = resolvePosting(book, words, at, block, words[block + Block.decimals], decision)
-    if (refusal !== 0) return decision.refuse(refusal, index)
-  }
-  return draftPostings(book, draft, { pending: false, imported: false }, decision)
+  return decision
 }
 
 /** Row of the transaction that a follow-up is about, or -1. */
@@ -144,7 +201,7 @@ const endedHolds: Record<number, number> = {
 }
 
 /** The pending hold that a follow-up is about, or undefined with the refusal in `decision`. */
-function findHold(
+export function findHold(
   book: Book,
   words: Uint32Array,
   at: number,
@@ -167,10 +224,20 @@ function findHold(
     decision.refuse(refusalNumber.hold_expired)
     return undefined
   }
+  if (hold.busy) {
+    // What it reserves may be gone once the post or void under way is decided.
+    decision.refuse(refusalNumber.funds_reserved)
+    return undefined
+  }
   return hold
 }
 
-function decideDate(words: Uint32Array, at: number, timeMs: number, decision: Decision): void {
+export function decideDate(
+  words: Uint32Array,
+  at: number,
+  timeMs: number,
+  decision: Decision,
+): void {
   const date = words[at + FollowUpWord.effectiveDate] | 0
   decision.effectiveDate = date === noDate ? dayOf(timeMs) : date
   if (decision.refusal === 0 && decision.effectiveDate < dayOf(timeMs)) {

@@ -1,11 +1,15 @@
+import type { Key } from '../key.js'
+
 /**
  * Pending holds: what each still reserves, and which expires next.
  */
 
 export interface HoldPosting {
-  /** Rows of the accounts. */
-  debit: number
-  credit: number
+  /** Keys of the accounts, which may be on other shards. */
+  debit: Key
+  credit: Key
+  currency: string
+  scale: number
   /** Minor units still reserved. */
   remaining: bigint
 }
@@ -16,11 +20,17 @@ export interface Hold {
   postings: HoldPosting[]
   /** Milliseconds since 1970; Infinity for a hold that does not expire. */
   expiresAt: number
+  /** Its post, void or expiry is being decided together with other shards. */
+  busy: boolean
+  /** When its expiry is to be tried; later than `expiresAt` only after an attempt that failed. */
+  dueAt: number
+  /** It is in the queue of those that expire. */
+  queued: boolean
 }
 
 export class HoldTable {
   readonly #holds = new Map<number, Hold>()
-  /** A binary heap by expiry; a hold that has ended is skipped when it comes up. */
+  /** A binary heap by the time it is due; a hold that has ended or is busy is skipped. */
   readonly #heap: Hold[] = []
 
   get count(): number {
@@ -36,6 +46,17 @@ export class HoldTable {
     if (hold.expiresAt !== Number.POSITIVE_INFINITY) this.#push(hold)
   }
 
+  /** The decision on a busy hold has fallen; if it goes on, it is to be tried at `dueAt` again. */
+  resume(hold: Hold, dueAt: number): void {
+    hold.busy = false
+    const isPending = this.#holds.get(hold.row) === hold
+    if (!isPending || hold.expiresAt === Number.POSITIVE_INFINITY) return
+    if (hold.queued && hold.dueAt === dueAt) return
+    hold.dueAt = dueAt
+    if (hold.queued) this.#rebuildHeap()
+    else this.#push(hold)
+  }
+
   remove(row: number): void {
     this.#holds.delete(row)
     if (this.#heap.length > 64 && this.#heap.length > this.#holds.size * 4) this.#rebuildHeap()
@@ -45,7 +66,8 @@ export class HoldTable {
   nextToExpire(): Hold | undefined {
     for (;;) {
       const first = this.#heap[0]
-      if (first === undefined || this.#holds.get(first.row) === first) return first
+      if (first === undefined) return undefined
+      if (this.#holds.get(first.row) === first && !first.busy) return first
       this.#pop()
     }
   }
@@ -56,18 +78,20 @@ export class HoldTable {
 
   /** Ended holds stay in the heap until they come up; forget them once they are most of it. */
   #rebuildHeap(): void {
+    for (const hold of this.#heap) hold.queued = false
     this.#heap.length = 0
     for (const hold of this.#holds.values()) {
-      if (hold.expiresAt !== Number.POSITIVE_INFINITY) this.#push(hold)
+      if (hold.expiresAt !== Number.POSITIVE_INFINITY && !hold.busy) this.#push(hold)
     }
   }
 
   #push(hold: Hold): void {
     const heap = this.#heap
+    hold.queued = true
     let index = heap.push(hold) - 1
     while (index > 0) {
       const parent = (index - 1) >> 1
-      if (heap[parent].expiresAt <= hold.expiresAt) break
+      if (heap[parent].dueAt <= hold.dueAt) break
       heap[index] = heap[parent]
       index = parent
     }
@@ -76,14 +100,15 @@ export class HoldTable {
 
   #pop(): void {
     const heap = this.#heap
+    heap[0].queued = false
     const last = heap.pop()
     if (last === undefined || heap.length === 0) return
     let index = 0
     for (;;) {
       let child = 2 * index + 1
       if (child >= heap.length) break
-      if (child + 1 < heap.length && heap[child + 1].expiresAt < heap[child].expiresAt) child += 1
-      if (heap[child].expiresAt >= last.expiresAt) break
+      if (child + 1 < heap.length && heap[child + 1].dueAt < heap[child].dueAt) child += 1
+      if (heap[child].dueAt >= last.dueAt) break
       heap[index] = heap[child]
       index = child
     }

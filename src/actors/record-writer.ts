@@ -9,11 +9,12 @@ import {
   RecordKind,
   recordHeaderBytes,
   scaleShift,
+  sidesShift,
   Word,
   writeBigint,
   writeInteger,
 } from '../journal/record.js'
-import { keyToBytes, writeKeyWords } from '../key.js'
+import { keyFromWords, keyToBytes, writeKeyWords } from '../key.js'
 import { applyRecord } from './apply.js'
 import type { Book } from './book.js'
 import type { Fingerprint } from './fingerprint.js'
@@ -53,11 +54,17 @@ export class RecordWriter {
     const word = batch.add(plainPostingBytes)
     const out = batch.words
     const posting = decision.postings[0]
-    const currency = this.#book.accounts.currencyOf(posting.debit)
+    const { currency } = posting
     for (let index = Word.tenant; index < Word.amount; index++)
       out[word + index] = words[at + index]
     const imported = (words[at] >>> 16) & RecordFlag.imported
-    out[word] = headWord(RecordKind.posting, imported | (currency.scale << scaleShift))
+    out[word] = headWord(
+      RecordKind.posting,
+      imported |
+        acrossFlags(decision) |
+        (posting.sides << sidesShift) |
+        (currency.scale << scaleShift),
+    )
     out[word + Word.length] = plainPostingBytes
     writeInteger(out, word + Word.time, timeMs)
     out[word + Word.fingerprint] = fingerprint.low
@@ -93,6 +100,15 @@ export class RecordWriter {
     return this.#apply(out, 0, batch.nextSeq - 1)
   }
 
+  /** Appends the record that another shard's asks for, given as bytes. */
+  applied(record: Uint8Array): WrittenRecord {
+    const batch = this.#openBatch()
+    const out = this.#cleared(paddedLength(record.length))
+    new Uint8Array(out.buffer).set(record)
+    batch.addBytes(record)
+    return this.#apply(out, 0, batch.nextSeq - 1)
+  }
+
   /** Header of a record that no command asked for, such as an expiry. */
   ownHeader(tenant: number, row: number): Uint32Array {
     const header = new Uint32Array(Word.body)
@@ -101,22 +117,22 @@ export class RecordWriter {
     return header
   }
 
-  /** The decided postings as a record's body has them. */
-  postingBodies(decision: Decision): PostingBody[] {
-    const { accounts } = this.#book
-    const bodies: PostingBody[] = []
+  /** The decided postings as a record's body has them, with their sides if not all are here. */
+  postingBodies(decision: Decision): { postings: PostingBody[]; sides?: number[] } {
+    const postings: PostingBody[] = []
+    const sides: number[] = []
     for (let index = 0; index < decision.count; index++) {
-      const { debit, credit, amount } = decision.postings[index]
-      const currency = accounts.currencyOf(debit)
-      bodies.push([
-        keyToBytes(accounts.keys.keyOf(debit)),
-        keyToBytes(accounts.keys.keyOf(credit)),
+      const { keys, keysAt, amount, currency } = decision.postings[index]
+      postings.push([
+        keyToBytes(keyFromWords(keys, keysAt)),
+        keyToBytes(keyFromWords(keys, keysAt + 4)),
         amount,
         currency.code,
         currency.scale,
       ])
+      sides.push(decision.postings[index].sides)
     }
-    return bodies
+    return sides.some((side) => side !== 0) ? { postings, sides } : { postings }
   }
 
   #apply(words: Uint32Array, at: number, seq: number): WrittenRecord {
@@ -132,4 +148,12 @@ export class RecordWriter {
     this.#scratch.fill(0, 0, bytes / 4)
     return this.#scratch
   }
+}
+
+/** Flags of a record that other shards must be told of. */
+export function acrossFlags(decision: Decision): number {
+  return (
+    (decision.isAcross ? RecordFlag.across : 0) |
+    (decision.idElsewhere ? RecordFlag.idElsewhere : 0)
+  )
 }

@@ -188,6 +188,12 @@ export const refusals = [
     transient: true,
     message: 'the position that the read asked for has not been reached',
   },
+  {
+    number: 31,
+    code: 'striped_without_limits',
+    transient: false,
+    message: 'a striped account has neither an overdraft limit nor a minimum balance',
+  },
 ] as const
 
 export type RefusalCode = (typeof refusals)[number]['code']

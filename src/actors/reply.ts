@@ -156,6 +156,24 @@ export class ReplyWriter {
     }
   }
 
+  /** As {@link accepted}, with the balances of several shards, gathered as entries. */
+  acceptedAcross(
+    frame: FrameWriter,
+    reply: { request: number; seq: number; state: number },
+    record: Uint32Array,
+    balances: Uint32Array,
+  ): void {
+    const at = this.#begin(frame, ReplyKind.accepted | (reply.state << 8), {
+      bytes: record.byteLength + balances.byteLength,
+      request: reply.request,
+      index: 0,
+      seq: reply.seq,
+      number: balances.length / balanceWords,
+    })
+    frame.words.set(record, at)
+    frame.words.set(balances, at + record.length)
+  }
+
   account(frame: FrameWriter, request: number, row: number, replayed: boolean): void {
     const { accounts } = this.#book
     const overdraft = accounts.overdraftLimit.get(row)

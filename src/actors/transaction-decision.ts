@@ -1,8 +1,16 @@
 import { dayOf } from '../clock.js'
-import { RecordFlag, readBigint, readInteger, scaleShift, Word } from '../journal/record.js'
+import {
+  packSides,
+  RecordFlag,
+  readBigint,
+  readInteger,
+  scaleShift,
+  Word,
+} from '../journal/record.js'
 import { timeOfKey } from '../key.js'
 import { toMinor } from '../money.js'
-import type { Book } from './book.js'
+import type { BookCurrency } from './accounts.js'
+import { type Book, elsewhere } from './book.js'
 import {
   Block,
   blockWords,
@@ -23,11 +31,22 @@ const idSkewMsMax = 600_000
 /** Index of the posting that a refusal is about, when it is about none. */
 export const noIndex = 0xffffffff
 
-/** A posting whose accounts have been found. Rows, and minor units. */
+/** What {@link resolvePosting} says when an account is another shard's: home must ask for it. */
+const accountElsewhere = -1
+
+/** A posting whose accounts have been found. */
 export interface ResolvedPosting {
+  /** Rows; negative where another shard has the account. */
   debit: number
   credit: number
+  /** Minor units. */
   amount: bigint
+  currency: BookCurrency
+  /** Where its sides take effect (journal/record.ts). */
+  sides: number
+  /** The debited account's key is at this word, the credited one's after it. */
+  keys: Uint32Array
+  keysAt: number
 }
 
 /**
@@ -44,10 +63,18 @@ export class Decision {
   /** Number of `postings` in use. */
   count = 0
   effectiveDate = 0
+  /** Nothing is decided: some account is another shard's. */
+  crosses = false
+  /** The id lives on another shard, for which an atomic batch has claimed it. */
+  idElsewhere = false
   readonly postings: ResolvedPosting[] = Array.from({ length: postingsMax }, () => ({
     debit: 0,
     credit: 0,
     amount: 0n,
+    currency: noCurrency,
+    sides: 0,
+    keys: noKeys,
+    keysAt: 0,
   }))
 
   start(): void {
@@ -55,6 +82,18 @@ export class Decision {
     this.index = noIndex
     this.restsOn = 0
     this.count = 0
+    this.crosses = false
+    this.idElsewhere = false
+  }
+
+  /** Whether another shard must be told. */
+  get isAcross(): boolean {
+    if (this.idElsewhere) return true
+    for (let index = 0; index < this.count; index++) {
+      const { debit, credit } = this.postings[index]
+      if (debit < 0 || credit < 0) return true
+    }
+    return false
   }
 
   refuse(refusal: number, index = noIndex): Decision {
@@ -68,10 +107,14 @@ export class Decision {
   }
 }
 
+const noCurrency: BookCurrency = { code: '', scale: 0, words: [0, 0] }
+const noKeys = new Uint32Array(8)
+
 /**
  * Decides on a transaction whose id is new: accepted, with its postings resolved and put into the
- * draft, or one refusal. Pure: reads the book, the command and the time, and changes only
- * `decision` and `draft`.
+ * draft, or one refusal; or nothing, if it `crosses` to accounts of other shards before there is
+ * reason to refuse it. Pure: reads the book, the command and the time, and changes only `decision`
+ * and `draft`.
  */
 export function decideTransaction(
   book: Book,
@@ -81,10 +124,45 @@ export function decideTransaction(
   timeMs: number,
   decision: Decision,
 ): Decision {
+  if (decideTerms(book, words, at, timeMs, decision).refusal !== 0) return decision
   const plain = (words[at] & 0xff) === CommandKind.posting
   const flags = words[at] >>> 16
-  const imported = (flags & RecordFlag.imported) !== 0
-  const pending = (flags & RecordFlag.pending) !== 0
+  const count = plain ? 1 : words[at + TransactionWord.postings]
+  const firstBlock = at + (plain ? Word.body : TransactionWord.blocks)
+  for (let index = 0; index < count; index++) {
+    const block = firstBlock + index * blockWords
+    const decimals = plain ? flags >>> scaleShift : words[block + Block.decimals]
+    const refusal = resolvePosting(book, words, at, block, decimals, decision)
+    if (refusal === accountElsewhere) return decision
+    if (refusal !== 0) return decision.refuse(refusal, index)
+  }
+  if (!plain) {
+    const firstCondition = firstBlock + count * blockWords
+    const refusal = checkConditions(book, draft, words, at, firstCondition, decision)
+    if (refusal === accountElsewhere) return decision
+    if (refusal !== 0) return decision.refuse(refusal)
+  }
+  return draftPostings(
+    book,
+    draft,
+    {
+      pending: (flags & RecordFlag.pending) !== 0,
+      imported: (flags & RecordFlag.imported) !== 0,
+    },
+    decision,
+  )
+}
+
+/** Decides what does not depend on accounts: the id's date, room for it, expiry, effective date. */
+export function decideTerms(
+  book: Book,
+  words: Uint32Array,
+  at: number,
+  timeMs: number,
+  decision: Decision,
+): Decision {
+  const plain = (words[at] & 0xff) === CommandKind.posting
+  const imported = ((words[at] >>> 16) & RecordFlag.imported) !== 0
   const idTime = timeOfKey(words[at + Word.id], words[at + Word.id + 1])
   if (idTime !== undefined && idTime > timeMs + idSkewMsMax) {
     return decision.refuse(refusalNumber.id_in_the_future)
@@ -104,27 +182,7 @@ export function decideTransaction(
   if (decision.effectiveDate < today && !imported) {
     return decision.refuse(refusalNumber.effective_date_in_the_past)
   }
-
-  const count = plain ? 1 : words[at + TransactionWord.postings]
-  const firstBlock = at + (plain ? Word.body : TransactionWord.blocks)
-  for (let index = 0; index < count; index++) {
-    const block = firstBlock + index * blockWords
-    const decimals = plain ? flags >>> scaleShift : words[block + Block.decimals]
-    const refusal = resolvePosting(book, words, at, block, decimals, decision)
-    if (refusal !== 0) return decision.refuse(refusal, index)
-  }
-  if (!plain) {
-    const refusal = checkConditions(
-      book,
-      draft,
-      words,
-      at,
-      firstBlock + count * blockWords,
-      decision,
-    )
-    if (refusal !== 0) return decision.refuse(refusal)
-  }
-  return draftPostings(book, draft, { pending, imported }, decision)
+  return decision
 }
 
 /** Puts the resolved postings into the draft, one after the other. */
@@ -136,13 +194,13 @@ export function draftPostings(
 ): Decision {
   for (let index = 0; index < decision.count; index++) {
     const refusal = tryPosting(book.accounts, draft, decision.postings[index], effect)
-    if (refusal !== 0) return decision.refuse(refusal, index)
+    if (refusal !== 0) return decision.refuse(refusal & 0xffff, index)
   }
   draft.touch(decision.postings, decision.count)
   return decision
 }
 
-const statusRefusals = [
+export const statusRefusals = [
   0,
   refusalNumber.account_dormant,
   refusalNumber.account_frozen,
@@ -151,8 +209,8 @@ const statusRefusals = [
 
 /**
  * Finds the accounts of the posting block at word `block` and its amount in minor units (which may
- * exceed 64 bits: that is for the draft to refuse), and adds them to the decision. Returns 0, or
- * the number of the refusal.
+ * exceed 64 bits: that is for the draft to refuse), and adds them to the decision. Returns 0, the
+ * number of the refusal, or {@link accountElsewhere}.
  */
 export function resolvePosting(
   book: Book,
@@ -165,9 +223,12 @@ export function resolvePosting(
   const { accounts } = book
   const tenant = words[at + Word.tenant]
   if (sameKey(words, block + Block.debit, block + Block.credit)) return refusalNumber.same_account
-  const debit = findAccount(book, tenant, words, block + Block.debit)
-  const credit = findAccount(book, tenant, words, block + Block.credit)
-  if (debit < 0 || credit < 0) return refusalNumber.account_not_found
+  const debit = book.locate(tenant, words, block + Block.debit)
+  const credit = book.locate(tenant, words, block + Block.credit)
+  if (debit < 0 || credit < 0) {
+    decision.crosses = debit === elsewhere || credit === elsewhere
+    return decision.crosses ? accountElsewhere : refusalNumber.account_not_found
+  }
   decision.restOn(accounts.touchedSeq.get(debit))
   decision.restOn(accounts.touchedSeq.get(credit))
   const status = statusRefusal(book, debit, credit)
@@ -191,6 +252,10 @@ export function resolvePosting(
   posting.debit = debit
   posting.credit = credit
   posting.amount = amount
+  posting.currency = currency
+  posting.sides = packSides(accounts.sideOf(debit), accounts.sideOf(credit))
+  posting.keys = words
+  posting.keysAt = block
   decision.count += 1
   return 0
 }
@@ -215,8 +280,11 @@ function checkConditions(
   const count = words[at + TransactionWord.conditions]
   for (let index = 0; index < count; index++) {
     const word = firstCondition + index * conditionWords
-    const row = findAccount(book, tenant, words, word)
-    if (row < 0) return refusalNumber.account_not_found
+    const row = book.locate(tenant, words, word)
+    if (row < 0) {
+      decision.crosses = row === elsewhere
+      return decision.crosses ? accountElsewhere : refusalNumber.account_not_found
+    }
     decision.restOn(book.accounts.touchedSeq.get(row))
     const version = book.accounts.version.get(row) + draft.entry(row).touches
     if (version !== readInteger(words, word + 4)) return refusalNumber.version_conflict
@@ -224,17 +292,7 @@ function checkConditions(
   return 0
 }
 
-function findAccount(book: Book, tenant: number, words: Uint32Array, word: number): number {
-  return book.accounts.keys.find(
-    tenant,
-    words[word],
-    words[word + 1],
-    words[word + 2],
-    words[word + 3],
-  )
-}
-
-function sameKey(words: Uint32Array, a: number, b: number): boolean {
+export function sameKey(words: Uint32Array, a: number, b: number): boolean {
   return (
     words[a] === words[b] &&
     words[a + 1] === words[b + 1] &&

@@ -18,7 +18,10 @@ import {
   minSeqWord,
   TransactionWord,
 } from './command.js'
+import type { Coordinator } from './coordinator.js'
+import { fingerprintOf } from './fingerprint.js'
 import {
+  decideExpiry,
   decidePost,
   decideReversal,
   decideVoid,
@@ -27,102 +30,181 @@ import {
   keepsRest,
 } from './hold-decision.js'
 import type { Hold } from './holds.js'
-import type { WrittenRecord } from './record-writer.js'
+import { acrossFlags, type WrittenRecord } from './record-writer.js'
 import { refusalNumber } from './refusals.js'
+import {
+  type CoordinatedAnswer,
+  type CoordinatedItem,
+  coordinatedItem,
+  TransactionCoordination,
+} from './transaction-coordination.js'
 import { type Decision, decideTransaction } from './transaction-decision.js'
 import type { Workbench } from './workbench.js'
 
-/** Carries out transactions and what follows them: posts, voids and expiries of holds, reversals. */
+type FollowUpKind =
+  | typeof CommandKind.postHold
+  | typeof CommandKind.voidHold
+  | typeof CommandKind.reverse
+
+/** An expiry that another shard's undecided transactions prevented is tried again after this. */
+const expiryRetryMs = 100
+
+/**
+ * Carries out transactions and what follows them: posts, voids and expiries of holds, reversals.
+ * What concerns this shard alone is decided and written at once; the rest is coordinated.
+ */
 export class TransactionExecutor {
   readonly #bench: Workbench
+  readonly #coordinator: Coordinator
   /** Rows of the accounts that the command at hand has touched. */
   readonly #rows: number[] = []
 
-  constructor(bench: Workbench) {
+  constructor(bench: Workbench, coordinator: Coordinator) {
     this.#bench = bench
+    this.#coordinator = coordinator
   }
 
   post(words: Uint32Array, at: number, timeMs: number): void {
+    const bench = this.#bench
     const request = words[at + Word.time]
-    if (this.#bench.isKnownId(words, at, request)) return
-    this.#bench.draft.reset()
-    this.#bench.decision.start()
-    const decision = decideTransaction(
-      this.#bench.book,
-      this.#bench.draft,
-      words,
-      at,
-      timeMs,
-      this.#bench.decision,
-    )
-    if (decision.refusal !== 0) {
-      this.#bench.refuse(request, decision)
-      return
-    }
-    const record = this.write(words, at, timeMs)
-    this.#answerAccepted(request, record, decision)
+    if (this.#joins(words, at, () => this.post(words, at, bench.outputs.nowMs()))) return
+    if (bench.isKnownId(words, at, request)) return
+    bench.draft.reset()
+    bench.decision.start()
+    const decision = decideTransaction(bench.book, bench.draft, words, at, timeMs, bench.decision)
+    if (decision.refusal !== 0) bench.refuse(request, decision)
+    else if (decision.crosses) this.#coordinate(coordinatedItem(words, at), timeMs)
+    else this.#answerAccepted(request, this.write(words, at, timeMs), decision)
   }
 
-  /** Writes and applies the record of a transaction that has just been accepted. */
+  /** A repeat of what is being decided together with other shards waits for that. */
+  #joins(words: Uint32Array, at: number, again: () => void): boolean {
+    const { underWay } = this.#bench
+    if (underWay.isEmpty) return false
+    const tenant = words[at + Word.tenant]
+    if (!underWay.has(tenant, words, at + Word.id)) return false
+    underWay.wait(tenant, words, at + Word.id, again)
+    return true
+  }
+
+  /** Decides on one command together with the shards that its accounts are on. */
+  #coordinate(item: CoordinatedItem, timeMs: number): void {
+    const request = item.words[item.at + Word.time]
+    this.coordinate([item], timeMs, {
+      wantsBalances: true,
+      refused: ({ refusal, index, restsOn }) => {
+        const { outputs, replies } = this.#bench
+        outputs.onRefused(refusal)
+        replies.refused(outputs.answersResting(restsOn), request, refusal, index)
+      },
+      accepted: ([{ seq, record, balances }]) => {
+        const { transactions } = this.#bench.book
+        const row = transactions.find(record[Word.tenant], keyFromWords(record, Word.id))
+        const state = transactions.state.get(row)
+        const frame = this.#bench.outputs.answersResting(seq)
+        this.#bench.replies.acceptedAcross(frame, { request, seq, state }, record, balances)
+      },
+    })
+  }
+
+  coordinate(items: readonly CoordinatedItem[], timeMs: number, answer: CoordinatedAnswer): void {
+    const parts = { bench: this.#bench, coordinator: this.#coordinator, executor: this }
+    new TransactionCoordination(parts, items, answer).start(timeMs)
+  }
+
+  /** Writes the record of a command that has been accepted together with other shards. */
+  writeDecided(words: Uint32Array, at: number, timeMs: number, hold?: Hold): WrittenRecord {
+    const kind = words[at] & 0xff
+    if (kind === 0 && hold !== undefined) return this.#writeExpiry(words, hold, timeMs)
+    fingerprintOf(words, at, this.#bench.fingerprint)
+    switch (kind) {
+      case CommandKind.postHold:
+      case CommandKind.voidHold:
+      case CommandKind.reverse:
+        return this.#writeFollowUp(kind, words, at, timeMs, hold)
+      default:
+        return this.write(words, at, timeMs)
+    }
+  }
+
+  /**
+   * Writes and applies the record of a transaction that has just been accepted, whose fingerprint
+   * is at hand.
+   */
   write(words: Uint32Array, at: number, timeMs: number): WrittenRecord {
-    const decision = this.#bench.decision
+    const { decision, records, fingerprint } = this.#bench
     if ((words[at] & 0xff) === CommandKind.posting) {
-      return this.#bench.records.plainPosting(words, at, timeMs, decision, this.#bench.fingerprint)
+      return records.plainPosting(words, at, timeMs, decision, fingerprint)
     }
     const expiresAt = expiryOf(words, at + TransactionWord.expiresAt)
     const attributesAt =
       TransactionWord.blocks +
       words[at + TransactionWord.postings] * blockWords +
       words[at + TransactionWord.conditions] * conditionWords
-    return this.#bench.records.withBody(words, at, timeMs, {
+    return records.withBody(words, at, timeMs, {
       kind: RecordKind.transaction,
-      flags: (words[at] >>> 16) & (RecordFlag.imported | RecordFlag.pending),
+      flags:
+        ((words[at] >>> 16) & (RecordFlag.imported | RecordFlag.pending)) | acrossFlags(decision),
       body: {
         ...attributesOf(words, at, attributesAt),
-        postings: this.#bench.records.postingBodies(decision),
+        ...records.postingBodies(decision),
         effectiveDate: decision.effectiveDate,
         ...(expiresAt === Number.POSITIVE_INFINITY ? {} : { expiresAt: BigInt(expiresAt) }),
       },
-      fingerprint: this.#bench.fingerprint,
+      fingerprint,
     })
   }
 
-  followUp(
-    kind: typeof CommandKind.postHold | typeof CommandKind.voidHold | typeof CommandKind.reverse,
+  followUp(kind: FollowUpKind, words: Uint32Array, at: number, timeMs: number): void {
+    const bench = this.#bench
+    const request = words[at + Word.time]
+    const again = () => this.followUp(kind, words, at, bench.outputs.nowMs())
+    if (this.#joins(words, at, again)) return
+    if (bench.isKnownId(words, at, request)) return
+    const { book, decision } = bench
+    decision.start()
+    bench.draft.reset()
+    if (book.transactions.count >= book.limits.transactionsMax) {
+      decision.refuse(refusalNumber.memory_limit_reached)
+    } else if (kind === CommandKind.reverse) {
+      decideReversal(book, bench.draft, words, at, timeMs, decision)
+    } else if (kind === CommandKind.postHold) {
+      decidePost(book, words, at, timeMs, decision)
+    } else {
+      decideVoid(book, words, at, timeMs, decision)
+    }
+    if (decision.refusal !== 0) {
+      bench.refuse(request, decision)
+      return
+    }
+    const hold =
+      kind === CommandKind.reverse ? undefined : book.holds.get(findTarget(book, words, at))
+    if (decision.crosses) {
+      this.#coordinate(coordinatedItem(words, at, hold), timeMs)
+      return
+    }
+    const record = this.#writeFollowUp(kind, words, at, timeMs, hold)
+    this.#answerAccepted(request, record, decision)
+  }
+
+  #writeFollowUp(
+    kind: FollowUpKind,
     words: Uint32Array,
     at: number,
     timeMs: number,
-  ): void {
-    const request = words[at + Word.time]
-    if (this.#bench.isKnownId(words, at, request)) return
-    const decision = this.#bench.decision
-    decision.start()
-    this.#bench.draft.reset()
-    if (this.#bench.book.transactions.count >= this.#bench.book.limits.transactionsMax) {
-      decision.refuse(refusalNumber.memory_limit_reached)
-    } else if (kind === CommandKind.reverse) {
-      decideReversal(this.#bench.book, this.#bench.draft, words, at, timeMs, decision)
-    } else if (kind === CommandKind.postHold) {
-      decidePost(this.#bench.book, words, at, timeMs, decision)
-    } else {
-      decideVoid(this.#bench.book, words, at, timeMs, decision)
-    }
-    if (decision.refusal !== 0) {
-      this.#bench.refuse(request, decision)
-      return
-    }
-    const hold = this.#bench.book.holds.get(findTarget(this.#bench.book, words, at))
-    const record = this.#bench.records.withBody(words, at, timeMs, {
+    hold?: Hold,
+  ): WrittenRecord {
+    const { records, decision, fingerprint } = this.#bench
+    return records.withBody(words, at, timeMs, {
       kind: recordKinds[kind],
-      flags: 0,
+      flags: acrossFlags(decision),
       body: this.#followUpBody(kind, words, at, hold),
-      fingerprint: this.#bench.fingerprint,
+      fingerprint,
     })
-    this.#answerAccepted(request, record, decision, hold)
   }
 
   #followUpBody(kind: CommandKind, words: Uint32Array, at: number, hold?: Hold): FollowUpBody {
-    const decision = this.#bench.decision
+    const { decision, records } = this.#bench
     const attributesAt =
       FollowUpWord.amountList +
       words[at + FollowUpWord.amounts] * amountWords +
@@ -130,32 +212,50 @@ export class TransactionExecutor {
     const body: FollowUpBody = {
       ...attributesOf(words, at, attributesAt),
       target: keyToBytes(keyFromWords(words, at + FollowUpWord.target)),
-      postings: this.#bench.records.postingBodies(decision),
+      ...records.postingBodies(decision),
       effectiveDate: decision.effectiveDate,
     }
-    if (kind === CommandKind.reverse || hold === undefined) return body
+    if (hold === undefined) return body
     if (kind === CommandKind.postHold && keepsRest(hold, words, at, decision)) {
       return { ...body, kept: true }
     }
     const released = hold.postings.map(
-      (posting, index) => posting.remaining - (body.postings[index]?.[2] ?? 0n),
+      (posting, index) => posting.remaining - decision.postings[index].amount,
     )
     return { ...body, released }
   }
 
-  /** Journals the expiry of a hold whose time has come. */
+  /** Ends a hold whose time has come, or tries again later if something undecided is in the way. */
   expire(hold: Hold, timeMs: number): void {
-    const { transactions } = this.#bench.book
-    const tenant = transactions.keys.tenantOf(hold.row)
+    const { book, decision, records } = this.#bench
+    decision.start()
+    decideExpiry(book, hold, decision)
+    const header = records.ownHeader(book.transactions.keys.tenantOf(hold.row), hold.row)
+    if (decision.refusal !== 0) {
+      book.holds.resume(hold, timeMs + expiryRetryMs)
+    } else if (decision.crosses) {
+      this.coordinate([coordinatedItem(header, 0, hold)], timeMs, {
+        wantsBalances: false,
+        refused: () => book.holds.resume(hold, this.#bench.outputs.nowMs() + expiryRetryMs),
+        accepted: () => undefined,
+      })
+    } else {
+      this.#writeExpiry(header, hold, timeMs)
+    }
+  }
+
+  #writeExpiry(header: Uint32Array, hold: Hold, timeMs: number): WrittenRecord {
+    const { records, decision, book, outputs } = this.#bench
     const body: FollowUpBody = {
-      target: keyToBytes(transactions.keys.keyOf(hold.row)),
-      postings: [],
+      target: keyToBytes(book.transactions.keys.keyOf(hold.row)),
+      ...records.postingBodies(decision),
       released: hold.postings.map((posting) => posting.remaining),
       effectiveDate: dayOf(timeMs),
     }
-    this.#bench.records.withBody(this.#bench.records.ownHeader(tenant, hold.row), 0, timeMs, {
+    outputs.onExpired()
+    return records.withBody(header, 0, timeMs, {
       kind: RecordKind.holdExpired,
-      flags: 0,
+      flags: acrossFlags(decision),
       body,
       fingerprint: { low: 0, high: 0 },
     })
@@ -174,21 +274,25 @@ export class TransactionExecutor {
     this.#bench.replies.transaction(frame, request, row, false)
   }
 
+  /** Whether all records up to a position have been applied wherever they concern somebody. */
   readPosition(words: Uint32Array, at: number): void {
     const request = words[at + Word.time]
     if (!this.#bench.hasReached(words, at, request)) return
     const seq = readInteger(words, at + minSeqWord)
+    if (!this.#coordinator.isSettledUpTo(seq)) {
+      this.#bench.refuseNumber(request, refusalNumber.position_not_reached, 0)
+      return
+    }
     this.#bench.replies.reached(this.#bench.outputs.answersResting(seq), request, seq)
   }
 
-  #answerAccepted(request: number, record: WrittenRecord, decision: Decision, hold?: Hold): void {
+  #answerAccepted(request: number, record: WrittenRecord, decision: Decision): void {
     const rows = this.#rows
     rows.length = 0
-    const touched = hold?.postings ?? decision.postings
-    const count = hold?.postings.length ?? decision.count
-    for (let index = 0; index < count; index++) {
-      if (!rows.includes(touched[index].debit)) rows.push(touched[index].debit)
-      if (!rows.includes(touched[index].credit)) rows.push(touched[index].credit)
+    for (let index = 0; index < decision.count; index++) {
+      const { debit, credit } = decision.postings[index]
+      if (!rows.includes(debit)) rows.push(debit)
+      if (!rows.includes(credit)) rows.push(credit)
     }
     const { transactions } = this.#bench.book
     const { words, at, seq } = record

@@ -56,11 +56,12 @@ export class TransactionTable {
     key: Key,
     state: TransactionState,
     fingerprint: { low: number; high: number },
-    seq: number,
+    position: { stream: number; seq: number },
   ): number {
     const row = this.keys.insert(tenant, key.w0, key.w1, key.w2, key.w3)
-    this.seq.set(row, seq)
-    this.touchedSeq.set(row, seq)
+    this.stream.set(row, position.stream)
+    this.seq.set(row, position.seq)
+    this.touchedSeq.set(row, position.seq)
     this.state.set(row, state)
     this.fingerprintLow.set(row, fingerprint.low)
     this.fingerprintHigh.set(row, fingerprint.high)

@@ -1,4 +1,5 @@
 import type { Batch } from '../journal/batch.js'
+import type { MessageCounts } from '../journal/message-counts.js'
 import { readInteger, Word } from '../journal/record.js'
 import type { Book } from './book.js'
 import { minSeqWord } from './command.js'
@@ -9,15 +10,21 @@ import { RecordWriter } from './record-writer.js'
 import { refusalNumber } from './refusals.js'
 import { ReplyWriter } from './reply.js'
 import { Decision, noIndex } from './transaction-decision.js'
+import { UnderWay } from './under-way.js'
 
 /** What the shard gives to those who carry out its commands: where records and answers go. */
 export interface ExecutorOutputs {
   openBatch(): Batch
   /** The frame for an answer that may leave once everything up to `restsOn` is durable. */
   answersResting(restsOn: number): FrameWriter
+  /** The frame for a message to another shard that may leave once that is durable. */
+  peerResting(shard: number, restsOn: number): FrameWriter
   /** Last seq that has been given to a record. */
   lastSeq(): number
+  /** Time for a record that is decided now, in milliseconds since 1970. */
+  nowMs(): number
   onRefused(refusal: number): void
+  onExpired(): void
 }
 
 /**
@@ -26,21 +33,29 @@ export interface ExecutorOutputs {
  */
 export class Workbench {
   readonly book: Book
-  readonly stream: number
   readonly outputs: ExecutorOutputs
   readonly draft: Draft
   readonly decision = new Decision()
   readonly fingerprint: Fingerprint = { low: 0, high: 0 }
   readonly records: RecordWriter
   readonly replies: ReplyWriter
+  /** Messages that this stream has sent and applied. */
+  readonly counts: MessageCounts
+  /** Ids of transactions, and of accounts, that are being decided together with other shards. */
+  readonly underWay = new UnderWay()
+  readonly accountsUnderWay = new UnderWay()
 
-  constructor(book: Book, stream: number, outputs: ExecutorOutputs) {
+  constructor(book: Book, counts: MessageCounts, outputs: ExecutorOutputs) {
     this.book = book
-    this.stream = stream
+    this.counts = counts
     this.outputs = outputs
-    this.draft = new Draft(book.accounts)
+    this.draft = new Draft(book)
     this.records = new RecordWriter(book, () => outputs.openBatch())
-    this.replies = new ReplyWriter(book, stream)
+    this.replies = new ReplyWriter(book, counts.stream)
+  }
+
+  get stream(): number {
+    return this.counts.stream
   }
 
   /**

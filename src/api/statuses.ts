@@ -41,6 +41,7 @@ const refusalStatuses: Record<RefusalCode, number> = {
   balance_not_zero: 409,
   holds_pending: 409,
   journal_unavailable: 503,
+  striped_without_limits: 422,
   position_not_reached: 503,
   memory_limit_reached: 503,
 }

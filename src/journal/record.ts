@@ -50,6 +50,8 @@ export const RecordFlag = {
   pending: 2,
   /** The id lives in another stream: this record does not make it known here. */
   idElsewhere: 64,
+  /** Other streams have to be told of this record (journal/applied-record.ts). */
+  across: 128,
 } as const
 
 /**

@@ -22,6 +22,8 @@ export class Replay {
   /** Seq of the last record that has been read, and the digest of the last chunk. */
   seq: number
   digest: Buffer
+  /** First seq of the chunk that is being read. */
+  chunkSeq = 0
   readonly #stream: number
   readonly #chain: DigestChain
   #scratch = new Uint32Array(4096)
@@ -43,6 +45,7 @@ export class Replay {
     }
     if (!chunk.prev.equals(this.digest)) throw this.#broken(chunk, 'prev is another digest')
     this.digest = this.#chain.next(this.digest, chunk)
+    this.chunkSeq = chunk.firstSeq
     if (chunk.part > 0) {
       this.#pending.push(chunk.payload)
       this.#applySpanning(chunk, apply)

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../clock.js'
 import type { Batch, DigestChain } from './batch.js'
+import { emptyDigest } from './digest.js'
 import {
   JournalFault,
   type JournalSession,
@@ -77,18 +78,16 @@ export class JournalWriter {
   #state: WriterState = 'closed'
   #session: JournalSession | undefined
   #epoch = 0
-  #head: number
-  #digest: Buffer
+  #head = 0
+  #digest: Buffer = emptyDigest
   /** When the last statement that confirmed the epoch was sent, on the monotonic clock. */
   #confirmedAt = Number.NEGATIVE_INFINITY
   #partitionedTo = 0
   #heartbeat: Timer | undefined
 
-  constructor(options: WriterOptions, parts: WriterParts, start: { head: number; digest: Buffer }) {
+  constructor(options: WriterOptions, parts: WriterParts) {
     this.#options = options
     this.#parts = parts
-    this.#head = start.head
-    this.#digest = start.digest
   }
 
   get state(): WriterState {

@@ -1,0 +1,296 @@
+import type { FrameWriter } from './frame.js'
+import { Participant, type Verdict } from './participant.js'
+import {
+  AppliedWord,
+  ApplyFlag,
+  afterPeerMessage,
+  factWords,
+  Peer,
+  PeerKind,
+  VoteWord,
+  writeApply,
+  writeRelease,
+} from './peer-message.js'
+import { balanceWords } from './reply.js'
+import type { Workbench } from './workbench.js'
+
+/**
+ * What this shard, as home, decides together with other shards. A coordination lives in memory
+ * only: until its record is committed nothing has happened, and afterwards the journal knows what
+ * the others have to be told.
+ *
+ *     asking ──all votes──▶ decided ──record committed──▶ telling ──all applied──▶ finished
+ *        └──────── refused ────────▶ released
+ */
+export interface CoordinationSteps {
+  /** All who were asked have answered: asks again, writes records, or refuses. */
+  decide(coordination: Coordination, timeMs: number): void
+  /** All who had to be told have applied. */
+  finish(coordination: Coordination): void
+  /** Whether the answer shows the balances of the accounts. */
+  readonly wantsBalances: boolean
+}
+
+/** A shard that takes part in a coordination; home's own number for home itself. */
+export interface Party {
+  shard: number
+  /** What it said last; kept until everything is decided. */
+  words: Uint32Array
+  at: number
+  /** Its verdict on the postings that it was asked for. */
+  refusal: number
+  item: number
+  rank: number
+  facts: Uint32Array
+  factsAt: number
+  /** Facts read so far, in the order in which they were asked for. */
+  factsRead: number
+  factCount: number
+  /** Balance entries after its record, once it has applied it. */
+  balances: Uint32Array
+}
+
+/** A record that other shards are told of, and the number that its message has for each. */
+interface ToldRecord {
+  words: Uint32Array
+  seq: number
+  messages: { shard: number; number: number }[]
+}
+
+export class Coordination {
+  readonly number: number
+  readonly steps: CoordinationSteps
+  readonly parties: Party[] = []
+  readonly records: ToldRecord[] = []
+  /** Answers that are still to come. */
+  awaited = 0
+  /** First and last seq of its records; 0 until it is decided. */
+  firstSeq = 0
+  lastSeq = 0
+
+  constructor(number: number, steps: CoordinationSteps) {
+    this.number = number
+    this.steps = steps
+  }
+
+  party(shard: number): Party {
+    let party = this.parties.find((candidate) => candidate.shard === shard)
+    if (party === undefined) {
+      party = {
+        shard,
+        words: nothing,
+        at: 0,
+        refusal: 0,
+        item: 0,
+        rank: 0,
+        facts: nothing,
+        factsAt: 0,
+        factsRead: 0,
+        factCount: 0,
+        balances: nothing,
+      }
+      this.parties.push(party)
+    }
+    return party
+  }
+}
+
+const nothing = new Uint32Array(0)
+
+/** Coordinations that a shard has under way at most; beyond it, commands wait in the mailbox. */
+const coordinationsMax = 16_384
+
+export class Coordinator {
+  readonly participant: Participant
+  readonly #bench: Workbench
+  readonly #underWay = new Map<number, Coordination>()
+  /** Decided, in the order of their records; their records are not all durable yet. */
+  readonly #committing: Coordination[] = []
+  #nextNumber = 1
+
+  constructor(bench: Workbench) {
+    this.#bench = bench
+    this.participant = new Participant(bench)
+  }
+
+  get count(): number {
+    return this.#underWay.size
+  }
+
+  get isFull(): boolean {
+    return this.#underWay.size >= coordinationsMax
+  }
+
+  /** Nothing is under way, and nothing is kept for other homes. */
+  get isIdle(): boolean {
+    return this.#underWay.size === 0 && this.participant.count === 0
+  }
+
+  get #own(): number {
+    return this.#bench.book.place.shard
+  }
+
+  begin(steps: CoordinationSteps): Coordination {
+    const coordination = new Coordination(this.#nextNumber, steps)
+    this.#nextNumber = coordination.number === 0xffffffff ? 1 : coordination.number + 1
+    this.#underWay.set(coordination.number, coordination)
+    return coordination
+  }
+
+  /** The frame for a message that rests on nothing, or on what is durable. */
+  frameTo(shard: number): FrameWriter {
+    return this.#bench.outputs.peerResting(shard, 0)
+  }
+
+  /** Takes home's own verdict as that of any other shard. */
+  takeOwnVerdict(coordination: Coordination, verdict: Verdict): void {
+    const party = coordination.party(this.#own)
+    party.refusal = verdict.refusal
+    party.item = verdict.item
+    party.rank = verdict.rank
+    party.facts = verdict.facts.slice(0, verdict.count * factWords)
+    party.factsAt = 0
+    party.factCount = verdict.count
+  }
+
+  /** Goes on once the answers that were asked for are there; at once if none was. */
+  await(coordination: Coordination, answers: number, timeMs: number): void {
+    coordination.awaited = answers
+    if (answers === 0) coordination.steps.decide(coordination, timeMs)
+  }
+
+  /** Takes an entry of a frame from another shard; returns the word after it. */
+  receive(words: Uint32Array, at: number, timeMs: number): number {
+    const kind = words[at] & 0xff
+    switch (kind) {
+      case PeerKind.reserve:
+        this.participant.reserve(words, at)
+        break
+      case PeerKind.claim:
+        this.participant.claim(words, at)
+        break
+      case PeerKind.shut:
+        this.participant.shut(words, at)
+        break
+      case PeerKind.release:
+        this.participant.release(words[at + Peer.from], words[at + Peer.coordination])
+        break
+      case PeerKind.apply:
+        this.participant.apply(words, at, timeMs)
+        break
+      case PeerKind.vote:
+      case PeerKind.claimed:
+      case PeerKind.applied:
+        this.#takeAnswer(kind, words, at, timeMs)
+        break
+      default:
+        throw new RangeError(`a shard sent a message of the unknown kind ${kind}`)
+    }
+    return afterPeerMessage(words, at)
+  }
+
+  #takeAnswer(kind: PeerKind, words: Uint32Array, at: number, timeMs: number): void {
+    const coordination = this.#underWay.get(words[at + Peer.coordination])
+    if (coordination === undefined) throw new Error('a shard answered what nobody asked')
+    const party = coordination.party(words[at + Peer.from])
+    party.words = words
+    party.at = at
+    if (kind === PeerKind.vote) {
+      party.refusal = words[at] >>> 16
+      party.item = words[at + VoteWord.item]
+      party.rank = words[at + VoteWord.rank]
+      party.facts = words
+      party.factsAt = at + VoteWord.list
+      party.factCount = words[at + VoteWord.facts]
+    } else if (kind === PeerKind.applied) {
+      const from = at + AppliedWord.list
+      party.balances = words.subarray(from, from + words[at + AppliedWord.balances] * balanceWords)
+    }
+    coordination.awaited -= 1
+    if (coordination.awaited > 0) return
+    if (kind === PeerKind.applied) this.#finish(coordination)
+    else coordination.steps.decide(coordination, timeMs)
+  }
+
+  /** A record of the coordination has joined the open batch; numbers its messages. */
+  tell(coordination: Coordination, words: Uint32Array, seq: number): void {
+    const { counts } = this.#bench
+    const messages = counts
+      .send(words, 0)
+      .map((shard) => ({ shard, number: counts.sent[shard] }))
+    coordination.records.push({ words, seq, messages })
+    if (coordination.firstSeq === 0) coordination.firstSeq = seq
+    coordination.lastSeq = seq
+  }
+
+  /** Everything is decided and written: what home held is free, and when it is durable all learn. */
+  commit(coordination: Coordination): void {
+    this.participant.release(this.#own, coordination.number)
+    this.#committing.push(coordination)
+  }
+
+  /** Nothing came of it: everybody gives back what was reserved. */
+  abandon(coordination: Coordination): void {
+    this.#underWay.delete(coordination.number)
+    for (const { shard } of coordination.parties) {
+      if (shard !== this.#own) {
+        writeRelease(this.frameTo(shard), coordination.number, this.#own)
+      }
+    }
+    this.participant.release(this.#own, coordination.number)
+  }
+
+  /** Everything up to `seq` is durable: tells the others of what they have to apply. */
+  onDurable(seq: number): void {
+    let told = 0
+    for (const coordination of this.#committing) {
+      if (coordination.lastSeq > seq) break
+      this.#tellAll(coordination)
+      told += 1
+    }
+    this.#committing.splice(0, told)
+  }
+
+  #tellAll(coordination: Coordination): void {
+    const flags = coordination.steps.wantsBalances ? ApplyFlag.balances : 0
+    const last = new Map<number, ToldRecord>()
+    for (const record of coordination.records) {
+      for (const { shard } of record.messages) last.set(shard, record)
+    }
+    for (const record of coordination.records) {
+      for (const { shard, number } of record.messages) {
+        writeApply(
+          this.frameTo(shard),
+          {
+            coordination: coordination.number,
+            from: this.#own,
+            flags: flags | (last.get(shard) === record ? ApplyFlag.last : 0),
+            stream: this.#bench.stream,
+            number,
+          },
+          record.words,
+          record.seq,
+        )
+      }
+    }
+    for (const { shard } of coordination.parties) {
+      if (shard === this.#own || last.has(shard)) continue
+      writeRelease(this.frameTo(shard), coordination.number, this.#own)
+    }
+    coordination.awaited = last.size
+    if (last.size === 0) this.#finish(coordination)
+  }
+
+  #finish(coordination: Coordination): void {
+    this.#underWay.delete(coordination.number)
+    coordination.steps.finish(coordination)
+  }
+
+  /** Whether every record up to `seq` has been applied by all whom it concerns. */
+  isSettledUpTo(seq: number): boolean {
+    for (const { firstSeq } of this.#underWay.values()) {
+      if (firstSeq > 0 && firstSeq <= seq) return false
+    }
+    return true
+  }
+}
