@@ -88,7 +88,9 @@ export class DaybookNode {
       await migrate(client)
       this.#enter('warming_up')
       const layout = await readLayout(client)
-      this.#shards = layout.layout.streams.map((stream) => this.#startShard(stream, connectionString))
+      this.#shards = layout.layout.streams.map((stream) =>
+        this.#startShard(stream, connectionString),
+      )
       await Promise.all(this.#shards.map((shard) => shard.warmUp()))
       this.#enter('taking_over')
       await takeOver(client, this.#owner, layout, (message) => this.#log.warn(message))
