@@ -278,6 +278,8 @@ for (const fate of fates) {
         return fate
       }
       const broken = await book.connect(proxy.connectionString)
+      const { rows } = await broken.query('select pg_backend_pid() as pid')
+      const { pid } = rows[0]
       const lost = openGeneration(broken, 'first', first, 2, silent)
       const never = fate === 'half-open' || fate === 'late'
       if (never) lost.catch(silent)
@@ -286,7 +288,7 @@ for (const fate of fates) {
       let waited = false
       const second = await openGeneration(book.client, 'first', first, 2, () => {
         if (!waited && fate === 'late') void proxy.deliverLate()
-        if (!waited && fate === 'half-open') void book.endOthers()
+        if (!waited && fate === 'half-open') void book.end(pid)
         waited = true
       })
       t.same(second.layout.streams, [2, 3], 'and not two more')
@@ -420,12 +422,8 @@ async function newBook(t: Test) {
         if (rows[0].n >= count) return
       }
     },
-    /** Ends the backends that are inside a transaction and hear nothing. */
-    async endOthers(): Promise<void> {
-      await watcher.query(
-        `select pg_terminate_backend(pid) from pg_stat_activity
-         where datname = current_database() and state = 'idle in transaction'`,
-      )
+    async end(pid: number): Promise<void> {
+      await watcher.query('select pg_terminate_backend($1)', [pid])
     },
   }
 }
