@@ -157,7 +157,8 @@ select
   p.expires_at,
   r.first_seq,
   daybook.side_text(p.sides & 3) as debit_side,
-  daybook.side_text(p.sides >> 2) as credit_side
+  daybook.side_text(p.sides >> 2) as credit_side,
+  get_byte(r.bytes, 0) in (9, 10) as applied
 from daybook.record_bytes r
 cross join lateral (
   select
@@ -206,7 +207,7 @@ select stream, seq, posting, time, kind, transaction_id, debit, credit, amount, 
   currency, effective_date, code, imported, pending, tenant, target, first_seq,
   debit_side, credit_side
 from daybook.record_postings
-where not pending and amount_minor <> 0 and kind not in ('posting_applied', 'applied');
+where not pending and amount_minor <> 0 and not applied;
 
 -- What a post, a void or an expiry takes from each posting of its hold: the amount that it posts and
 -- the amount that it releases besides. Both lists stand in the order of the hold's postings.
@@ -244,7 +245,7 @@ from daybook.record_postings p
 left join taken t
   on t.tenant = p.tenant and t.hold_id = p.transaction_id and t.posting = p.posting
 left join ended e on e.tenant = p.tenant and e.hold_id = p.transaction_id
-where p.pending and p.kind not in ('posting_applied', 'applied');
+where p.pending and not p.applied;
 
 -- Each side counts in the one record where it takes effect.
 create or replace view daybook.balances as
@@ -279,7 +280,7 @@ from (
     (p.debit, p.debit_side, p.amount_minor, 0::bigint),
     (p.credit, p.credit_side, 0::bigint, p.amount_minor)
   ) s (account, side, debit_minor, credit_minor)
-  where s.side in ('here', 'striped') and p.kind in ('posting_applied', 'applied')
+  where s.side in ('here', 'striped') and p.applied
     and not p.pending and p.amount_minor <> 0
 ) sides
 group by tenant, account, currency
@@ -346,6 +347,7 @@ comment on column daybook.records.body is
 
 comment on view daybook.record_postings is
   'Every posting of every record, holds included, those of applied records too: a posting over several streams is here more than once, and each of its sides takes effect in one of these records. Use daybook.postings and daybook.holds.';
+comment on column daybook.record_postings.applied is 'Of an applied record; the home record has the posting too.';
 comment on view daybook.postings is
   'One row for each posting that moved money: of posting, transaction, hold_posted and reversal records, not of those that apply them in other streams. Holds are in daybook.holds. Filter on stream and first_seq to read only a part.';
 comment on column daybook.postings.stream is 'Stream of the home record.';
