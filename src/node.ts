@@ -88,15 +88,16 @@ export class DaybookNode {
       await migrate(client)
       this.#enter('warming_up')
       const layout = await readLayout(client)
-      this.#shards = layout.streams.map((stream) => this.#startShard(stream, connectionString))
+      this.#shards = layout.layout.streams.map((stream) =>
+        this.#startShard(stream, connectionString),
+      )
       await Promise.all(this.#shards.map((shard) => shard.warmUp()))
       this.#enter('taking_over')
-      const taken = await takeOver(client, this.#owner, (message) => this.#log.warn(message))
+      await takeOver(client, this.#owner, layout, (message) => this.#log.warn(message))
       this.#tookOver = true
-      this.#assertSameLayout(layout, taken)
       this.#enter('reading_rest')
       await Promise.all(this.#shards.map((shard) => shard.serve()))
-      this.#serving = this.#wire(taken, connectionString)
+      this.#serving = this.#wire(layout, connectionString)
       this.#enter('serving')
     } finally {
       await client.end().catch(() => undefined)
@@ -216,12 +217,6 @@ export class DaybookNode {
         timeoutMs: process.commitTimeoutMs,
         onError: (error) => this.#log.warn({ err: error }, 'a connection for reading broke'),
       }),
-    }
-  }
-
-  #assertSameLayout(warm: BookLayout, taken: BookLayout): void {
-    if (warm.generation !== taken.generation || warm.bookId !== taken.bookId) {
-      throw new Error('the book changed its layout while this process warmed up; start again')
     }
   }
 

@@ -1,66 +1,79 @@
 import pg from 'pg'
+import { Layout } from '../layout.js'
 import { endOldBackends, inTransaction, StillHeldError } from './postgres-session.js'
 import { recordVersion } from './record.js'
 import { JournalFault } from './session.js'
 
-/** The newest generation of a book, as it was when its streams were taken over. */
+/** A book's generations, as one look at its rows saw them. */
 export interface BookLayout {
   bookId: string
-  generation: number
-  /** Stream of each slot. */
+  /** The newest generation; its streams are the open ones. */
+  layout: Layout
+  /** Stream of each slot in it. */
   streamOfSlot: Int32Array
-  /** Open streams, in order of id. */
-  streams: number[]
+  /** Streams of the generations before it, oldest first, each in order of id. All are closed. */
+  closed: number[][]
 }
 
 /** Reads the layout and refuses a book whose records this program cannot read. Takes nothing. */
 export async function readLayout(client: pg.Client): Promise<BookLayout> {
+  // One statement sees one state: a generation that opens meanwhile is there as a whole or not at all.
   const { rows } = await client.query<BookRow>(
-    'select id, generation, slots, record_version from daybook.book',
+    `select id, generation, slots, record_version,
+       (select coalesce(json_agg(stream order by stream.generation, stream.id), '[]')
+        from (select id, generation, closed from daybook.stream) stream) as streams
+     from daybook.book`,
   )
-  const streams = await client.query<{ id: number }>(
-    'select id from daybook.stream where not closed order by id',
-  )
-  return layoutOf(
-    rows[0],
-    streams.rows.map((row) => row.id),
-  )
+  return layoutOf(rows[0])
 }
 
 /**
  * Takes every open stream over for `owner`: ends the backends that the streams name, then raises
- * all epochs in one transaction under the book's lock. Tries again for as long as an old writer
- * holds a lock; rejects on a book that this program cannot read, before anything is taken.
+ * all epochs, in one transaction under the book's lock. Tries again for as long as an old writer
+ * holds a lock. Rejects with {@link LayoutChangedError} if the book is no longer in the generation
+ * of `expected`, and with `newer_version` if this program cannot read the book; before anything is
+ * taken, and before a backend of the others is ended.
  */
 export async function takeOver(
   client: pg.Client,
   owner: string,
+  expected: BookLayout,
   log: (message: string) => void,
 ): Promise<BookLayout> {
+  return await underBookLock(client, log, async () => {
+    const book = await readLayout(client)
+    if (!isSameGeneration(book, expected)) throw new LayoutChangedError(expected, book)
+    await endOldBackends(client, { streams: [...book.layout.streams] })
+    await client.query(
+      `update daybook.stream
+       set epoch = epoch + 1, owner = $1, backend_pid = null, backend_start = null
+       where not closed`,
+      [owner],
+    )
+    await client.query('update daybook.book set record_version = greatest(record_version, $1)', [
+      recordVersion,
+    ])
+    return book
+  })
+}
+
+/**
+ * Runs `work` in a transaction that holds the lock of the book row, under which alone streams change
+ * owner, open and close. Tries again for as long as somebody else holds a lock that is needed.
+ */
+export async function underBookLock<T>(
+  client: pg.Client,
+  log: (message: string) => void,
+  work: () => Promise<T>,
+): Promise<T> {
   for (;;) {
-    const open = await readLayout(client)
     try {
-      await endOldBackends(client, { streams: open.streams })
       return await inTransaction(client, async () => {
-        const { rows } = await client.query<BookRow>(
-          'select id, generation, slots, record_version from daybook.book for update',
-        )
-        const book = rows[0]
-        layoutOf(book, [])
-        const taken = await client.query<{ id: number }>(
-          `update daybook.stream
-           set epoch = epoch + 1, owner = $1, backend_pid = null, backend_start = null
-           where not closed returning id`,
-          [owner],
-        )
-        await client.query(
-          'update daybook.book set record_version = greatest(record_version, $1)',
-          [recordVersion],
-        )
-        return layoutOf(
-          book,
-          taken.rows.map((row) => row.id).sort((a, b) => a - b),
-        )
+        await client.query('set local synchronous_commit = on')
+        // What is read under the lock is read by later statements: this one still sees the state
+        // from before it waited.
+        await client.query('select from daybook.book for update')
+        return await work()
       })
     } catch (error) {
       if (!isLockTimeout(error) && !(error instanceof StillHeldError)) throw error
@@ -69,14 +82,32 @@ export async function takeOver(
   }
 }
 
+export function isSameGeneration(one: BookLayout, other: BookLayout): boolean {
+  return one.bookId === other.bookId && one.layout.generation === other.layout.generation
+}
+
+/** Another process has opened a generation, or this is another book: warm up again. */
+export class LayoutChangedError extends Error {
+  readonly code = 'layout_changed'
+
+  constructor(expected: BookLayout, found: BookLayout) {
+    super(
+      `warmed up with generation ${expected.layout.generation} of book ${expected.bookId}, ` +
+        `which is now generation ${found.layout.generation} of book ${found.bookId}`,
+    )
+  }
+}
+
 interface BookRow {
   id: string
   generation: number
   slots: Buffer
   record_version: number
+  /** By generation, then by id. */
+  streams: { id: number; generation: number; closed: boolean }[]
 }
 
-function layoutOf(book: BookRow | undefined, streams: number[]): BookLayout {
+function layoutOf(book: BookRow | undefined): BookLayout {
   if (book === undefined) throw new Error('the table daybook.book has no row')
   if (book.record_version > recordVersion) {
     throw new JournalFault(
@@ -88,7 +119,23 @@ function layoutOf(book: BookRow | undefined, streams: number[]): BookLayout {
   for (let slot = 0; slot < streamOfSlot.length; slot++) {
     streamOfSlot[slot] = book.slots.readInt32BE(slot * 4)
   }
-  return { bookId: book.id, generation: book.generation, streamOfSlot, streams }
+  const layout = new Layout(book.generation, streamOfSlot)
+  const closed = new Map<number, number[]>()
+  const newest: number[] = []
+  for (const { id, generation, closed: isClosed } of book.streams) {
+    if (isClosed !== generation < book.generation || generation > book.generation) {
+      throw new Error(
+        `stream ${id} of generation ${generation} is ${isClosed ? 'closed' : 'open'}, ` +
+          `and the book is in generation ${book.generation}`,
+      )
+    }
+    if (!isClosed) newest.push(id)
+    else closed.set(generation, [...(closed.get(generation) ?? []), id])
+  }
+  if (newest.join() !== layout.streams.join()) {
+    throw new Error(`the streams ${newest} are open, and the slots name ${layout.streams}`)
+  }
+  return { bookId: book.id, layout, streamOfSlot, closed: [...closed.values()] }
 }
 
 const lockNotAvailableState = '55P03'

@@ -31,7 +31,7 @@ import {
   type TransactionBody,
   viewRecord,
 } from '../../src/journal/record.js'
-import { takeOver } from '../../src/journal/take-over.js'
+import { readLayout, takeOver } from '../../src/journal/take-over.js'
 import {
   formatKey,
   isUuid,
@@ -193,8 +193,8 @@ export class Engine {
     const next = new EngineProcess(this.#options, this.clock)
     this.#process = next
     await next.shard.warmUp()
-    await withClient(this.#options.connectionString, (client) =>
-      takeOver(client, next.owner, () => undefined),
+    await withClient(this.#options.connectionString, async (client) =>
+      takeOver(client, next.owner, await readLayout(client), () => undefined),
     )
     await next.shard.serve()
   }

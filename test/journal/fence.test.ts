@@ -6,7 +6,7 @@ import { migrate } from '../../src/journal/migrate.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { headWord, plainPostingBytes, RecordKind } from '../../src/journal/record.js'
 import type { JournalSession, SealedBatch, StreamState } from '../../src/journal/session.js'
-import { takeOver } from '../../src/journal/take-over.js'
+import { readLayout, takeOver } from '../../src/journal/take-over.js'
 import { type Teardown, temporaryPostgres } from '../postgres.js'
 
 /** One layer at a time: what keeps a second writer out even if every other layer failed. */
@@ -43,7 +43,7 @@ async function setting(t: Teardown): Promise<Setting> {
   t.teardown(() => client.end())
   await migrate(client)
   const owner = 'first'
-  await takeOver(client, owner, () => undefined)
+  await takeOver(client, owner, await readLayout(client), () => undefined)
   return {
     client,
     owner,
@@ -97,9 +97,10 @@ t.test('a closed stream takes nothing', async (t) => {
 t.test('a take-over raises the epoch of every open stream and ends their backends', async (t) => {
   const { open, owner, client } = await setting(t)
   await client.query('insert into daybook.stream (id, generation, epoch) values (2, 1, 41)')
+  await client.query('update daybook.book set slots = set_byte(slots, 3, 2)')
   const session = await open()
   const { epoch } = await session.settle(stream, owner)
-  const layout = await takeOver(client, 'second', () => undefined)
+  const { layout } = await takeOver(client, 'second', await readLayout(client), () => undefined)
   t.same(layout.streams, [1, 2])
   const { rows } = await client.query('select id, epoch, owner from daybook.stream order by id')
   t.same(rows, [
@@ -113,7 +114,7 @@ t.test('a take-over raises the epoch of every open stream and ends their backend
 
 t.test('a process that was taken over does not end the backend of the new owner', async (t) => {
   const { open, owner, client } = await setting(t)
-  await takeOver(client, 'second', () => undefined)
+  await takeOver(client, 'second', await readLayout(client), () => undefined)
   const theirs = await open()
   const { epoch } = await theirs.settle(stream, 'second')
   await t.rejects((await open()).settle(stream, owner), { code: 'fenced' })
@@ -122,10 +123,12 @@ t.test('a process that was taken over does not end the backend of the new owner'
 
 t.test('a book or a schema of a newer program is refused before anything is taken', async (t) => {
   const { client } = await setting(t)
+  const layout = await readLayout(client)
   const before = await client.query('select * from daybook.stream')
   await client.query('update daybook.book set record_version = 99')
+  await t.rejects(readLayout(client), { code: 'newer_version' })
   await t.rejects(
-    takeOver(client, 'second', () => undefined),
+    takeOver(client, 'second', layout, () => undefined),
     { code: 'newer_version' },
   )
   await client.query("insert into daybook.migration (name) values ('999-future.sql')")

@@ -1,18 +1,17 @@
 import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
-import { Packr } from 'msgpackr'
 import { Client } from 'pg'
 import t, { type Test } from 'tap'
 import { migrate } from '../../src/journal/migrate.js'
 import { temporaryPostgres } from '../postgres.js'
-
-const packr = new Packr({ useRecords: false, int64AsType: 'bigint', variableMapSize: true })
+import { header, key, packed, packr, padded, uuid, writeChunk } from './raw-records.js'
 
 t.setTimeout(180_000)
 const postgres = await temporaryPostgres(t)
-const views = await readFile(
-  new URL('../../src/journal/migrations/002-views.sql', import.meta.url),
-  'utf8',
+const [views, newestViews] = await Promise.all(
+  ['002-views.sql', '003-streams.sql'].map((name) =>
+    readFile(new URL(`../../src/journal/migrations/${name}`, import.meta.url), 'utf8'),
+  ),
 )
 t.test('msgpack as jsonb', async (t) => {
   const db = await database(t)
@@ -111,6 +110,12 @@ t.test('the views of a journal', async (t) => {
       imported: true,
       pending: false,
       first_seq: '1',
+      id_elsewhere: false,
+      cause_kind: null,
+      cause_stream: null,
+      cause_seq: null,
+      message: null,
+      generation: 1,
     })
     t.strictSame(body, {
       postings: [[uuid(0xa1), uuid(0xa2), 12_550, 'EUR', 2]],
@@ -221,7 +226,7 @@ t.test('the views of a journal', async (t) => {
   t.test('damage is an error that names the position', async (t) => {
     const damage = async (n: number, payload: Buffer) => {
       await db.query('begin')
-      await writeChunk(db, { firstSeq: 100, part: 0, n, payload })
+      await writeChunk(db, { stream: 1, firstSeq: 100, part: 0, n, payload })
       try {
         return await ask('select * from daybook.records where first_seq = 100')
       } finally {
@@ -240,7 +245,9 @@ t.test('the views of a journal', async (t) => {
   })
 
   t.test('an auditor finds a comment on every function and view', async (t) => {
-    const functions = [...views.matchAll(/create or replace function daybook\.(\w+)/g)]
+    const functions = [
+      ...(views + newestViews).matchAll(/create or replace function daybook\.(\w+)/g),
+    ]
     t.ok(functions.length > 10)
     const bare = await ask(
       `select oid::regproc::text as name from pg_proc
@@ -268,11 +275,11 @@ t.test('the views need no superuser', async (t) => {
   t.equal((await db.query('select * from daybook.balances')).rowCount, 0)
 })
 
-/** A connection to a new database, where the views are made twice, since they may be. */
+/** A connection to a new database, where the newest views are made twice, since they may be. */
 async function database(t: Test): Promise<Client> {
   const db = await connection(t)
   await migrate(db)
-  await db.query(views)
+  await db.query(newestViews)
   return db
 }
 
@@ -339,47 +346,13 @@ async function writeJournal(db: Client): Promise<void> {
       { target: key(12), postings: [eur(0n)], released: [150n], kept: true, ...at },
     ),
   ]
-  await writeChunk(db, { firstSeq: 1, part: 0, n: 3, payload: padded(first) })
+  await writeChunk(db, { stream: 1, firstSeq: 1, part: 0, n: 3, payload: padded(first) })
   for (const part of [2, 0, 1]) {
     const payload = large.subarray(part * 7800, (part + 1) * 7800)
-    await writeChunk(db, { firstSeq: 4, part, n: part === 0 ? 1 : 0, payload })
+    await writeChunk(db, { stream: 1, firstSeq: 4, part, n: part === 0 ? 1 : 0, payload })
   }
-  await writeChunk(db, { firstSeq: 5, part: 0, n: 1, payload: padded(second) })
-  await writeChunk(db, { firstSeq: 6, part: 0, n: third.length, payload: padded(third) })
-}
-
-async function writeChunk(
-  db: Client,
-  chunk: { firstSeq: number; part: number; n: number; payload: Buffer },
-): Promise<void> {
-  const { firstSeq, part, n, payload } = chunk
-  await db.query('insert into daybook.journal values (1, $1, $2, $3, 1, $4, $5)', [
-    ...[firstSeq, part, n],
-    ...[Buffer.alloc(32), payload],
-  ])
-}
-
-function padded(records: Buffer[]): Buffer {
-  return Buffer.concat([...records, Buffer.alloc(24)])
-}
-
-function header(
-  kind: number,
-  record: { seq: number; id?: number; flags?: number; length: number },
-): Buffer {
-  const bytes = Buffer.alloc((record.length + 7) & ~7)
-  bytes.writeUInt8(kind, 0)
-  bytes.writeUInt8(1, 1)
-  bytes.writeUInt16LE(record.flags ?? 0, 2)
-  bytes.writeUInt32LE(record.length, 4)
-  const { seq } = record
-  bytes.writeBigInt64LE(BigInt(Date.UTC(2024, 2, 1, 10, 0, seq, seq)), 8)
-  bytes.writeUInt32LE(4_000_000_000, 16)
-  bytes.writeUInt32LE(9, 20)
-  key(0xc0).copy(bytes, 24)
-  key(record.id ?? seq).copy(bytes, 40)
-  Buffer.from('0102030405060708', 'hex').copy(bytes, 56)
-  return bytes
+  await writeChunk(db, { stream: 1, firstSeq: 5, part: 0, n: 1, payload: padded(second) })
+  await writeChunk(db, { stream: 1, firstSeq: 6, part: 0, n: third.length, payload: padded(third) })
 }
 
 /** Imported, 125.50 EUR from a2 to a1 on the last day before 1970, with the highest code. */
@@ -392,25 +365,6 @@ function plainPosting(seq: number): Buffer {
   bytes.writeInt32LE(-1, 112)
   bytes.writeUInt32LE(0xffffffff, 116)
   return bytes
-}
-
-function packed(
-  kind: number,
-  record: { seq: number; id?: number; flags?: number },
-  body: object,
-): Buffer {
-  const packedBody = packr.pack(body)
-  const bytes = header(kind, { ...record, length: 64 + packedBody.length })
-  packedBody.copy(bytes, 64)
-  return bytes
-}
-
-function key(last: number): Buffer {
-  return Buffer.from(uuid(last).replaceAll('-', ''), 'hex')
-}
-
-function uuid(last: number): string {
-  return `018e0000-0000-7000-8000-0000000000${last.toString(16).padStart(2, '0')}`
 }
 
 // Text that Postgres cannot hold comes out as hex, so NUL is wanted among the characters.

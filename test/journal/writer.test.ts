@@ -6,7 +6,7 @@ import { Batch } from '../../src/journal/batch.js'
 import { digestChain, emptyDigest } from '../../src/journal/digest.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { Replay } from '../../src/journal/replay.js'
-import { takeOver } from '../../src/journal/take-over.js'
+import { readLayout, takeOver } from '../../src/journal/take-over.js'
 import { JournalWriter } from '../../src/journal/writer.js'
 import { Engine, emptyBook, withClient } from '../actors/engine.js'
 import { TestClock } from '../actors/test-clock.js'
@@ -523,7 +523,9 @@ async function openWriter(t: Test): Promise<TestWriter> {
 }
 
 async function takeOverAs(owner: string): Promise<void> {
-  await withClient(connectionString, (client) => takeOver(client, owner, () => undefined))
+  await withClient(connectionString, async (client) =>
+    takeOver(client, owner, await readLayout(client), () => undefined),
+  )
 }
 
 /** Takes a lock from outside, for which the writer's backends have to wait. */
