@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { IdSource } from './ids.js'
 import type { LoadJob, LoadResult } from './load.js'
 import { Meter } from './meter.js'
+import { Draw } from './spread.js'
 import { BatchBody } from './transfers.js'
 
 const CONTENT_TYPES = {
@@ -19,13 +20,14 @@ const BODIES_PER_CONNECTION = 2
 export async function runBatches(job: LoadJob): Promise<LoadResult> {
   const meter = new Meter(job.watch)
   const source = new IdSource()
+  const draw = new Draw(job.accounts, job.spread)
   const agent = new Agent({ keepAlive: true, maxSockets: job.connections })
   const run = { stopped: false }
 
   const connections = Array.from({ length: job.connections }, async () => {
     const bodies = Array.from(
       { length: BODIES_PER_CONNECTION },
-      () => new BatchBody(job.accounts, job.spread, source, job.format, job.batchSize),
+      () => new BatchBody(job.accounts, draw, source, job.format, job.batchSize),
     )
     for (let turn = 0; !run.stopped; turn++) {
       await sendBatch(job, agent, bodies[turn % bodies.length], meter)

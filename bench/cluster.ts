@@ -62,6 +62,15 @@ export class Cluster {
     await this.admin.query('CHECKPOINT')
   }
 
+  /** Bytes of write-ahead log written since the cluster was made. */
+  async walPosition(): Promise<bigint> {
+    const { rows } = await this.admin.query<[string]>({
+      text: `SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::text`,
+      rowMode: 'array',
+    })
+    return BigInt(rows[0][0])
+  }
+
   /** Stops Postgres and removes its data. */
   async stop(): Promise<void> {
     await this.admin.end()

@@ -1,12 +1,11 @@
 import { join } from 'node:path'
-import type { Cluster } from './cluster.js'
+import { makeAccounts } from './accounts.js'
 import { type Figures, medianFigures } from './figures.js'
-import { runLoad } from './generator.js'
-import { IdSource } from './ids.js'
-import type { LoadResult } from './load.js'
+import { describeRun, type Lane, type LaneResult, runLane, type Surroundings } from './lane.js'
 import type { Options } from './options.js'
+import type { AccountSet } from './spread.js'
 import { Peer, type Subject, startDaybook } from './subject.js'
-import type { AccountSet, BatchFormat } from './transfers.js'
+import type { BatchFormat } from './transfers.js'
 import { POOL_SIZES, type Workload, workloadName } from './workload.js'
 
 /** A workload's figures, Daybook's beside the peer's. */
@@ -21,14 +20,9 @@ export interface Comparison {
 }
 
 /** Everything that a comparison needs from the run around it. */
-export interface Bench {
-  cluster: Cluster
+export interface Bench extends Surroundings {
   options: Options
   dataDirectory: string
-  stopping: AbortSignal
-  print: (line: string) => void
-  /** Takes what the correctness gate found; a run with an entry fails. */
-  faults: string[]
   /** The peer's best pool by kind and spread, which a short run does not look for twice. */
   bestPools: Map<string, number>
 }
@@ -36,17 +30,13 @@ export interface Bench {
 const CUSTOMERS = 10_000
 const SWEEP_WARMUP_SECONDS = 0.3
 
-interface Lane {
-  subject: Subject
-  format: BatchFormat
-  connections: number
-  label: string
-  results: LoadResult[]
+interface MeasuredLane extends Lane {
+  results: LaneResult[]
 }
 
 /** Runs a workload: Daybook in each format and the peer in turn, round after round. */
 export async function compare(bench: Bench, workload: Workload): Promise<Comparison[]> {
-  const accounts = makeAccounts()
+  const accounts = makeAccounts(CUSTOMERS)
   const subjects: Subject[] = []
   try {
     const peer = await Peer.create(bench.cluster, accounts)
@@ -54,7 +44,7 @@ export async function compare(bench: Bench, workload: Workload): Promise<Compari
     const poolSize = await findBestPool(bench, workload, peer, accounts)
     await peer.usePool(poolSize)
 
-    const lanes: Lane[] = []
+    const lanes: MeasuredLane[] = []
     for (const format of workload.formats) {
       const subject = await startDaybook(bench.cluster, accounts, {
         data: bench.dataDirectory,
@@ -62,85 +52,38 @@ export async function compare(bench: Bench, workload: Workload): Promise<Compari
           bench.options.profile && join(bench.options.profile, workloadName(workload, format)),
       })
       subjects.push(subject)
-      const label = workload.formats.length > 1 ? `daybook ${format}` : 'daybook'
-      lanes.push({ subject, format, connections: workload.connections, label, results: [] })
+      lanes.push({ ...laneOf(workload, subject, format), results: [] })
     }
     const connections = peerConnections(workload, poolSize)
-    lanes.push({ subject: peer, format: 'json', connections, label: 'peer', results: [] })
-    await runRounds(bench, workload, accounts, lanes)
+    lanes.push({ ...laneOf(workload, peer, 'json'), connections, results: [] })
+    await runRounds(bench, accounts, lanes)
     return summarise(workload, lanes, poolSize)
   } finally {
     for (const subject of subjects) await subject.stop()
   }
 }
 
-/**
- * The hot account gets the greatest id. The peer locks accounts in the order of their ids, so that
- * it holds the lock that everybody waits for as shortly as it can.
- */
-function makeAccounts(): AccountSet {
-  const source = new IdSource()
-  const ids = Array.from({ length: CUSTOMERS + 1 }, () => source.next())
-  return { ids: ids.sort().reverse() }
-}
-
-async function runRounds(
-  bench: Bench,
-  workload: Workload,
-  accounts: AccountSet,
-  lanes: Lane[],
-): Promise<void> {
+async function runRounds(bench: Bench, accounts: AccountSet, lanes: MeasuredLane[]): Promise<void> {
   // What set-up wrote is not the workload's.
   for (const lane of lanes) await lane.subject.books.advance()
   const { rounds, seconds, warmupSeconds } = bench.options
   for (let round = 1; round <= rounds; round++) {
     for (const lane of lanes) {
-      const result = await runOnce(bench, workload, accounts, lane, { warmupSeconds, seconds })
+      const result = await runLane(bench, lane, accounts, { warmupSeconds, seconds })
       lane.results.push(result)
-      bench.print(`  ${round}/${rounds} ${lane.label.padEnd(15)} ${describe(result)}`)
+      bench.print(`  ${round}/${rounds} ${lane.label.padEnd(36)} ${describeRun(result)}`)
     }
   }
 }
 
-async function runOnce(
-  bench: Bench,
-  workload: Workload,
-  accounts: AccountSet,
-  lane: Pick<Lane, 'subject' | 'format' | 'connections' | 'label'>,
-  time: { warmupSeconds: number; seconds: number },
-): Promise<LoadResult> {
-  await bench.cluster.checkpoint()
-  const { server, paths, books } = lane.subject
-  const result = await runLoad(
-    {
-      kind: workload.kind,
-      host: server.host,
-      port: server.port,
-      path: paths[workload.kind],
-      connections: lane.connections,
-      accounts,
-      spread: workload.spread,
-      batchSize: workload.batchSize,
-      format: lane.format,
-      warmupMs: time.warmupSeconds * 1000,
-      measureMs: time.seconds * 1000,
-      watch: { server: server.pid, postmaster: bench.cluster.postmaster },
-    },
-    bench.stopping,
-  )
-  const found = await books.advance()
-  const { transfers, amount } = result.acknowledged
-  if (found.transfers !== transfers || found.amount.toString() !== amount) {
-    const fault =
-      `${workload.name} ${lane.label}: acknowledged ${transfers} transfers of ${amount} minor units, ` +
-      `but the books hold ${found.transfers} of ${found.amount}; ${result.unanswered} were never answered`
-    bench.faults.push(fault)
-    bench.print(`  WRONG ${fault}`)
-  }
-  return result
+function laneOf(workload: Workload, subject: Subject, format: BatchFormat): Lane {
+  const { kind, spread, batchSize, connections } = workload
+  const label = `${workloadName(workload, format)} ${subject.name}`
+  return { subject, label, kind, spread, format, batchSize, connections }
 }
 
-async function findBestPool(
+/** The pool size with which the peer is fastest; a short run looks only once for each kind and spread. */
+export async function findBestPool(
   bench: Bench,
   workload: Workload,
   peer: Peer,
@@ -154,13 +97,8 @@ async function findBestPool(
   for (const size of POOL_SIZES[workload.kind]) {
     await peer.usePool(size)
     const connections = peerConnections(workload, size)
-    const lane = {
-      subject: peer,
-      format: 'json' as const,
-      connections,
-      label: `peer, pool ${size}`,
-    }
-    const result = await runOnce(bench, workload, accounts, lane, {
+    const lane = { ...laneOf(workload, peer, 'json'), connections, label: `peer, pool ${size}` }
+    const result = await runLane(bench, lane, accounts, {
       warmupSeconds: SWEEP_WARMUP_SECONDS,
       seconds: bench.options.sweepSeconds,
     })
@@ -178,7 +116,7 @@ function peerConnections(workload: Workload, poolSize: number): number {
   return workload.kind === 'singles' ? workload.connections : poolSize
 }
 
-function summarise(workload: Workload, lanes: Lane[], poolSize: number): Comparison[] {
+function summarise(workload: Workload, lanes: MeasuredLane[], poolSize: number): Comparison[] {
   const peerLane = lanes[lanes.length - 1]
   const peer = { ...medianFigures(peerLane.results), connections: peerLane.connections, poolSize }
   return lanes.slice(0, -1).map((lane) => {
@@ -192,17 +130,4 @@ function summarise(workload: Workload, lanes: Lane[], poolSize: number): Compari
       ratio: daybook.transfersPerSecond / peer.transfersPerSecond,
     }
   })
-}
-
-function describe(result: LoadResult): string {
-  const { latencyMs, cores, failures, unanswered } = result
-  const failed = Object.entries(failures).map(([reason, count]) => `${count} × ${reason}`)
-  if (unanswered > 0) failed.push(`${unanswered} unanswered`)
-  return [
-    `${Math.round(result.transfersPerSecond).toLocaleString('en').padStart(9)}/s`,
-    `p50 ${latencyMs.p50.toFixed(1)}  p99 ${latencyMs.p99.toFixed(1)} ms`,
-    `cores: server ${cores.server.toFixed(2)} postgres ${cores.postgres.toFixed(2)}` +
-      ` generator ${cores.generator.toFixed(2)}`,
-    ...(failed.length > 0 ? [`FAILED ${failed.join(', ')}`] : []),
-  ].join('  ')
 }

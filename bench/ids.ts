@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 
 /** Where the 16 bytes of a UUID stand in its text of 36 characters. */
 const BYTE_POSITIONS = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34]
+const SLOTS = 1024
 const HEX = Buffer.from('0123456789abcdef', 'latin1')
 
 /**
@@ -12,9 +13,12 @@ const HEX = Buffer.from('0123456789abcdef', 'latin1')
 export class IdSource {
   private readonly bytes = Buffer.alloc(16)
 
-  /** Overwrites the 36 characters at `offset`; the dashes must stand there already. */
-  writeText(target: Buffer, offset: number): void {
-    this.renew()
+  /**
+   * Overwrites the 36 characters at `offset` with an id in `slot`; the dashes must stand there
+   * already.
+   */
+  writeText(target: Buffer, offset: number, slot: number): void {
+    this.renew(slot)
     for (let index = 0; index < 16; index++) {
       const byte = this.bytes[index]
       const position = offset + BYTE_POSITIONS[index]
@@ -23,20 +27,21 @@ export class IdSource {
     }
   }
 
-  /** Overwrites the 16 bytes at `offset`, in the order of the text. */
-  writeBytes(target: Buffer, offset: number): void {
-    this.renew()
+  /** Overwrites the 16 bytes at `offset`, in the order of the text, with an id in `slot`. */
+  writeBytes(target: Buffer, offset: number, slot: number): void {
+    this.renew(slot)
     for (let index = 0; index < 16; index++) target[offset + index] = this.bytes[index]
   }
 
-  /** A UUID as text, for set-up. */
+  /** A UUID as text, in a random slot, for set-up. */
   next(): string {
     const text = Buffer.from('00000000-0000-0000-0000-000000000000', 'latin1')
-    this.writeText(text, 0)
+    this.writeText(text, 0, Math.floor(Math.random() * SLOTS))
     return text.toString('latin1')
   }
 
-  private renew(): void {
+  /** The slot is the low 10 bits of a key. */
+  private renew(slot: number): void {
     const now = Date.now()
     const high = Math.floor(now / 0x10000)
     const first = (Math.random() * 0x100000000) >>> 0
@@ -57,8 +62,8 @@ export class IdSource {
     bytes[11] = first & 0xff
     bytes[12] = second >>> 24
     bytes[13] = (second >>> 16) & 0xff
-    bytes[14] = (second >>> 8) & 0xff
-    bytes[15] = second & 0xff
+    bytes[14] = ((second >>> 8) & 0xfc) | (slot >>> 8)
+    bytes[15] = slot & 0xff
   }
 }
 

@@ -1,6 +1,7 @@
 import { runBatches } from './batches.js'
 import { runSingles } from './singles.js'
-import type { AccountSet, BatchFormat, Spread } from './transfers.js'
+import type { AccountSet, Spread } from './spread.js'
+import type { BatchFormat } from './transfers.js'
 
 /** What a generator process is asked to do. */
 export interface LoadJob {

@@ -28,7 +28,7 @@ function commit(): string {
   try {
     const hash = git('rev-parse', '--short=12', 'HEAD')
     // The results themselves are written after the commit that they name.
-    const changed = git('status', '--porcelain', '--', '.', ':!bench/results.*')
+    const changed = git('status', '--porcelain', '--', '.', ':!bench/*results.*')
     return changed === '' ? hash : `${hash}+`
   } catch {
     return 'not committed'

@@ -71,7 +71,8 @@ export function readOptions(words: string[]): Options {
   })
 }
 
-function positive(name: string, text: string | undefined, otherwise: number): number {
+/** The number that `text` says, above zero. */
+export function positive(name: string, text: string | undefined, otherwise: number): number {
   if (text === undefined) return otherwise
   const value = Number(text)
   if (!(value > 0)) throw new Error(`--${name} takes a number above zero, not "${text}"`)

@@ -6,13 +6,17 @@ import type { MemoryFigures } from './memory.js'
 import type { Options } from './options.js'
 import type { Target } from './targets.js'
 
-/** A whole run; it is written to results.json as it is. */
-export interface Report {
+/** What figures mean nothing without. */
+export interface Setting {
   date: string
   options: Options
   machine: Machine
   disk: Disk
   postgres: Record<string, string>
+}
+
+/** A whole run; it is written to results.json as it is. */
+export interface Report extends Setting {
   comparisons: Comparison[]
   memory: MemoryFigures | undefined
   targets: Target[]
@@ -22,11 +26,26 @@ export interface Report {
 
 /** The report as Markdown, which reads well on a terminal too. */
 export function renderReport(report: Report): string {
-  const { machine, disk, postgres, options } = report
   const lines = [
-    `# Benchmark results`,
+    ...renderSetting('Benchmark results', report),
+    ...renderComparisons(report.comparisons),
+    ...renderMemory(report.memory),
+    ...renderTargets(report.targets),
+    ...renderCorrectness(report.faults, report.comparisons.length > 0 ? [AGREED] : []),
     '',
-    `Commit ${machine.commit}, ${report.date}, \`${options.command}\``,
+  ]
+  return lines.join('\n')
+}
+
+/** The head of a report: title, commit, command, machine. */
+export function renderSetting(
+  title: string,
+  { date, machine, disk, postgres, options }: Setting,
+): string[] {
+  return [
+    `# ${title}`,
+    '',
+    `Commit ${machine.commit}, ${date}, \`${options.command}\``,
     '',
     ...table(
       ['', ''],
@@ -48,24 +67,17 @@ export function renderReport(report: Report): string {
     '',
     'Generator, server and Postgres share the cores. Workloads: `bench/README.md`.',
     '',
-    ...renderComparisons(report.comparisons),
-    ...renderMemory(report.memory),
-    ...renderTargets(report.targets),
-    ...renderFaults(report),
-    '',
   ]
-  return lines.join('\n')
 }
 
-function renderFaults({ faults, comparisons }: Report): string[] {
-  if (faults.length > 0)
-    return ['## Correctness', '', ...faults.map((fault) => `- WRONG: ${fault}`)]
-  if (comparisons.length === 0) return []
-  return [
-    '## Correctness',
-    '',
-    'Books and acknowledgements agree after every run: number of transfers and their sum.',
-  ]
+/** What the gate has compared, and found equal. */
+export const AGREED =
+  'Books and acknowledgements agree after every run: number of transfers and their sum.'
+
+/** The faults, or without any what was proved; nothing if nothing was looked at. */
+export function renderCorrectness(faults: readonly string[], proved: readonly string[]): string[] {
+  const lines = faults.length > 0 ? faults.map((fault) => `- WRONG: ${fault}`) : proved
+  return lines.length > 0 ? ['## Correctness', '', ...lines] : []
 }
 
 function settingsText(settings: Record<string, string>): string {
@@ -169,7 +181,7 @@ function renderMemory(memory: MemoryFigures | undefined): string[] {
   ]
 }
 
-function renderTargets(targets: readonly Target[]): string[] {
+export function renderTargets(targets: readonly Target[]): string[] {
   if (targets.length === 0) return []
   return [
     '## Targets',
@@ -188,7 +200,7 @@ function renderTargets(targets: readonly Target[]): string[] {
 }
 
 /** A Markdown table with columns as wide as their widest cell. */
-function table(head: string[], rows: string[][]): string[] {
+export function table(head: string[], rows: string[][]): string[] {
   const widths = head.map((cell, column) =>
     Math.max(3, cell.length, ...rows.map((row) => row[column].length)),
   )

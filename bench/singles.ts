@@ -3,6 +3,7 @@ import autocannon from 'autocannon'
 import { IdSource } from './ids.js'
 import type { LoadJob, LoadResult } from './load.js'
 import { Meter } from './meter.js'
+import { Draw } from './spread.js'
 import { joinAccountTexts, SingleRequest } from './transfers.js'
 
 /**
@@ -24,6 +25,7 @@ const ANSWER_TIMEOUT_SECONDS = 30
 export async function runSingles(job: LoadJob): Promise<LoadResult> {
   const meter = new Meter(job.watch)
   const source = new IdSource()
+  const draw = new Draw(job.accounts, job.spread)
   const accountTexts = joinAccountTexts(job.accounts)
   const host = `${job.host}:${job.port}`
   const requests = new Map<object, SingleRequest>()
@@ -38,7 +40,7 @@ export async function runSingles(job: LoadJob): Promise<LoadResult> {
     skipAggregateResult: true,
     setupClient: (client) => {
       const target = { host, path: job.path }
-      const request = new SingleRequest(job.accounts, job.spread, source, accountTexts, target)
+      const request = new SingleRequest(draw, source, accountTexts, target)
       requests.set(client, request)
       asConnection(client).getRequestBuffer = () => {
         request.renew()

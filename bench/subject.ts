@@ -1,11 +1,11 @@
-import { Agent, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { Client } from 'pg'
+import { CUSTOMER_OVERDRAFT, createAccounts } from './accounts.js'
 import type { Cluster } from './cluster.js'
 import { type Books, Journal, TransfersTable } from './gate.js'
 import { PEER_SCHEMA } from './peer/schema.js'
 import { type Server, startServer } from './server.js'
-import type { AccountSet } from './transfers.js'
+import type { AccountSet } from './spread.js'
 
 /** What a workload is put on: a server, and the books that it keeps in Postgres. */
 export interface Subject {
@@ -16,42 +16,54 @@ export interface Subject {
   stop(): Promise<void>
 }
 
-/** No customer ever reaches it, but it has to be checked each time. Decimal text and minor units. */
-const CUSTOMER_OVERDRAFT = { decimal: '1000000000.00', minorUnits: '100000000000' }
-const SETUP_CONNECTIONS = 32
+export interface DaybookOptions {
+  data: string
+  /** Each of its threads leaves a CPU profile there when it stops. */
+  profile?: string
+  /** Absent: as many as Daybook takes by itself. */
+  shards?: number
+}
 
-/**
- * Daybook with an empty database, and the accounts created over its API. With a profile directory
- * each of its threads leaves a CPU profile there when it stops.
- */
+/** Daybook with an empty database, and the accounts created over its API. */
 export async function startDaybook(
   cluster: Cluster,
   accounts: AccountSet,
-  directories: { data: string; profile: string | undefined },
+  { data, profile, shards }: DaybookOptions,
 ): Promise<Subject> {
   const database = await cluster.createDatabase('daybook')
   const environment = {
     DATABASE_URL: database,
     DAYBOOK_PORT: '0',
     // Not used with a DATABASE_URL, but never the one that a developer keeps in ./data.
-    DAYBOOK_DATA_DIR: directories.data,
+    DAYBOOK_DATA_DIR: data,
     DAYBOOK_LOG_LEVEL: 'warn',
+    ...(shards === undefined ? {} : { DAYBOOK_SHARDS: String(shards) }),
   }
-  const { profile } = directories
   const nodeWords = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
   const server = await startServer(program('../src/main.js'), environment, nodeWords)
-  await createAccounts(server, accounts)
-  const books = await Journal.open(database)
-  return {
-    name: 'daybook',
-    server,
-    books,
-    paths: { singles: '/v1/transactions', batches: '/v1/transactions/batch' },
-    stop: async () => {
-      await server.stop()
+  try {
+    await createAccounts(server, accounts)
+    const books = await Journal.open(database)
+    const streams = await books.countOpenStreams()
+    if (shards !== undefined && streams !== shards) {
       await books.close()
-      await cluster.dropDatabase(database)
-    },
+      throw new Error(`Daybook was asked for ${shards} shards and has ${streams} streams`)
+    }
+    return {
+      name: 'daybook',
+      server,
+      books,
+      paths: { singles: '/v1/transactions', batches: '/v1/transactions/batch' },
+      stop: async () => {
+        await server.stop()
+        await books.close()
+        await cluster.dropDatabase(database)
+      },
+    }
+  } catch (error) {
+    await server.stop()
+    await cluster.dropDatabase(database)
+    throw error
   }
 }
 
@@ -108,52 +120,4 @@ export class Peer implements Subject {
 
 function program(path: string): string {
   return fileURLToPath(new URL(path, import.meta.url))
-}
-
-async function createAccounts(server: Server, accounts: AccountSet): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: SETUP_CONNECTIONS })
-  let next = 0
-  const lanes = Array.from({ length: SETUP_CONNECTIONS }, async () => {
-    while (next < accounts.ids.length) {
-      const index = next++
-      await postAccount(server, agent, {
-        id: accounts.ids[index],
-        currency: 'EUR',
-        class: 'liability',
-        overdraftLimit: index === 0 ? 'unlimited' : CUSTOMER_OVERDRAFT.decimal,
-      })
-    }
-  })
-  await Promise.all(lanes)
-  agent.destroy()
-}
-
-function postAccount(server: Server, agent: Agent, account: object): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request(
-      {
-        host: server.host,
-        port: server.port,
-        path: '/v1/accounts',
-        method: 'POST',
-        agent,
-        headers: { 'content-type': 'application/json' },
-      },
-      (incoming) => {
-        let text = ''
-        incoming.setEncoding('utf8')
-        incoming.on('data', (part: string) => {
-          text += part
-        })
-        incoming.on('end', () =>
-          incoming.statusCode === 201
-            ? resolve()
-            : reject(new Error(`account not created: ${incoming.statusCode} ${text}`)),
-        )
-        incoming.on('error', reject)
-      },
-    )
-    outgoing.on('error', reject)
-    outgoing.end(JSON.stringify(account))
-  })
 }

@@ -1,35 +1,7 @@
 import { type IdSource, uuidBytes } from './ids.js'
-
-/** Who pays whom: any two of the accounts, or one hot account with any other. */
-export type Spread = 'uniform' | 'hot'
-
-/** The accounts that a workload moves money between. */
-export interface AccountSet {
-  /** UUIDs as text; the first is the hot account, which uniform workloads leave alone. */
-  readonly ids: readonly string[]
-}
-
-export interface Pick {
-  debit: number
-  credit: number
-}
+import type { AccountSet, Draw, Pick } from './spread.js'
 
 const NO_ID = '00000000-0000-0000-0000-000000000000'
-
-/** Draws the accounts of one transfer into `pick`, as indexes into the set. */
-function drawAccounts(set: AccountSet, spread: Spread, pick: Pick): void {
-  const customers = set.ids.length - 1
-  const one = 1 + Math.floor(Math.random() * customers)
-  if (spread === 'hot') {
-    const paysIn = Math.random() < 0.5
-    pick.debit = paysIn ? one : 0
-    pick.credit = paysIn ? 0 : one
-    return
-  }
-  const step = 1 + Math.floor(Math.random() * (customers - 1))
-  pick.debit = one
-  pick.credit = 1 + ((one - 1 + step) % customers)
-}
 
 /** An amount in minor units, 0.01 to 9.99: the sum then shows more than the count does. */
 function drawAmount(): number {
@@ -52,15 +24,14 @@ export class SingleRequest {
   /** Minor units of the transfer that the buffer holds now. */
   amount = 0n
 
-  private readonly pick: Pick = { debit: 0, credit: 0 }
+  private readonly pick: Pick = { debit: 0, credit: 0, slot: 0 }
   private readonly idAt: number
   private readonly debitAt: number
   private readonly creditAt: number
   private readonly amountAt: number
 
   constructor(
-    private readonly set: AccountSet,
-    private readonly spread: Spread,
+    private readonly draw: Draw,
     private readonly source: IdSource,
     private readonly accountTexts: Buffer,
     { host, path }: { host: string; path: string },
@@ -77,8 +48,8 @@ export class SingleRequest {
   /** Turns the buffer into the next transfer. The answer to the last one must have come. */
   renew(): void {
     const { buffer, pick } = this
-    this.source.writeText(buffer, this.idAt)
-    drawAccounts(this.set, this.spread, pick)
+    this.draw.next(pick)
+    this.source.writeText(buffer, this.idAt, pick.slot)
     this.accountTexts.copy(buffer, this.debitAt, pick.debit * 36, pick.debit * 36 + 36)
     this.accountTexts.copy(buffer, this.creditAt, pick.credit * 36, pick.credit * 36 + 36)
     const minorUnits = drawAmount()
@@ -106,28 +77,42 @@ export class BatchBody {
   readonly amounts: bigint[]
   readonly sum: bigint
   private readonly idsAt: number[] = []
+  private readonly slots: Uint16Array
 
   constructor(
     set: AccountSet,
-    spread: Spread,
+    draw: Draw,
     private readonly source: IdSource,
     private readonly format: BatchFormat,
     size: number,
   ) {
     const items = Array.from({ length: size }, () => {
-      const pick: Pick = { debit: 0, credit: 0 }
-      drawAccounts(set, spread, pick)
-      return { debit: set.ids[pick.debit], credit: set.ids[pick.credit], minorUnits: drawAmount() }
+      const pick: Pick = { debit: 0, credit: 0, slot: 0 }
+      draw.next(pick)
+      return {
+        debit: set.ids[pick.debit],
+        credit: set.ids[pick.credit],
+        slot: pick.slot,
+        minorUnits: drawAmount(),
+      }
     })
+    this.slots = Uint16Array.from(items, (item) => item.slot)
     this.amounts = items.map((item) => AMOUNTS[item.minorUnits])
     this.sum = this.amounts.reduce((sum, amount) => sum + amount, 0n)
     this.buffer = format === 'json' ? this.buildJson(items) : this.buildBinary(items)
   }
 
   renew(): void {
-    const { buffer, source } = this
-    if (this.format === 'json') for (const at of this.idsAt) source.writeText(buffer, at)
-    else for (const at of this.idsAt) source.writeBytes(buffer, at)
+    const { buffer, source, slots, idsAt } = this
+    if (this.format === 'json') {
+      idsAt.forEach((at, index) => {
+        source.writeText(buffer, at, slots[index])
+      })
+    } else {
+      idsAt.forEach((at, index) => {
+        source.writeBytes(buffer, at, slots[index])
+      })
+    }
   }
 
   private buildJson(items: readonly BatchItem[]): Buffer {
@@ -162,6 +147,7 @@ export class BatchBody {
 interface BatchItem {
   debit: string
   credit: string
+  slot: number
   minorUnits: number
 }
 

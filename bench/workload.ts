@@ -1,5 +1,5 @@
 import type { Options } from './options.js'
-import type { BatchFormat, Spread } from './transfers.js'
+import type { BatchFormat } from './transfers.js'
 
 /**
  * One shape of load, put on Daybook in each of its formats and on the peer in JSON, in turn.
@@ -8,7 +8,7 @@ import type { BatchFormat, Spread } from './transfers.js'
 export interface Workload {
   name: string
   kind: 'singles' | 'batches'
-  spread: Spread
+  spread: (typeof SPREADS)[number]
   formats: readonly BatchFormat[]
   /** Transfers in a request. */
   batchSize: number
