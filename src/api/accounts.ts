@@ -16,7 +16,7 @@ import { type ApiParts, contextOf, servingPartsOf } from './context.js'
 import { ApiError, type Asked, invalidField, outcomeUnknown, replyOf } from './errors.js'
 import { formatPosition, minSeqOf } from './position.js'
 import { accountChanged, accountCreated, accountRead } from './responses.js'
-import { AccountChanges, KeyText, NewAccount, PositionText } from './schemas.js'
+import { AccountChanges, KeyText, MinPosition, NewAccount } from './schemas.js'
 import { Status } from './statuses.js'
 import { type AccountReply, accountReply, wholeBalance } from './striped-balance.js'
 import { decimalField, keyField, metadataField, requestedId } from './transaction-input.js'
@@ -71,7 +71,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
         tags: ['accounts'],
         params: Params,
         querystring: Type.Object(
-          { minPosition: Type.Optional(PositionText) },
+          { minPosition: Type.Optional(MinPosition) },
           { additionalProperties: false },
         ),
         response: accountRead,

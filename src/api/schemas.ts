@@ -133,9 +133,10 @@ const balanceFields = {
   available: Money,
 }
 
-export const PositionText = Type.String({
+export const MinPosition = Type.String({
   pattern: '^\\d{1,9}-\\d{1,15}$',
-  description: 'Stream and seq, such as "1-17"',
+  description:
+    'A position that an answer has given, such as "1-17": the read shows at least what was there',
 })
 
 const AccountPosition = Type.String({

@@ -31,7 +31,7 @@ import {
   transactionRead,
   transactionReversed,
 } from './responses.js'
-import { FollowUp, HoldPost, KeyText, NewTransaction, PositionText } from './schemas.js'
+import { FollowUp, HoldPost, KeyText, MinPosition, NewTransaction } from './schemas.js'
 import { Status } from './statuses.js'
 import {
   attributesOf,
@@ -92,7 +92,7 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
         tags: ['transactions'],
         params: Params,
         querystring: Type.Object(
-          { minPosition: Type.Optional(PositionText) },
+          { minPosition: Type.Optional(MinPosition) },
           { additionalProperties: false },
         ),
         response: transactionRead,

@@ -4,7 +4,7 @@ import type { FrameWriter } from '../../src/actors/frame.js'
 import type { Outcome } from '../../src/actors/router.js'
 import { StripedParts } from '../../src/actors/striped-parts.js'
 import { formatKey, newKey, slotCount, slotOf } from '../../src/key.js'
-import { keyIn, type Scripted, ScriptedShards } from './scripted-shards.js'
+import { keyIn, type Scripted, ScriptedShards, ticks } from './scripted-shards.js'
 
 const context: RequestContext = { tenant: 3, principal: 1, correlation: newKey() }
 const account = keyIn(5, 1)
@@ -100,8 +100,8 @@ t.test('one shard that does not answer leaves the answers of the others', async 
     shard === 0 ? partOf(1, 1n) : undefined,
   )
   const outcomes = router.submitAll([reading(0), reading(1)])
-  // The frames leave with the tick, and the answer comes with the next.
-  for (let tick = 0; tick < 3; tick++) await new Promise((resolve) => setImmediate(resolve))
+  await ticks()
+  await ticks()
   clock.advance(1100)
   t.same(kinds(await outcomes), ['account', 'unanswered'])
 })
@@ -179,8 +179,3 @@ t.test('beyond the limit of striped accounts only the hint is lost', async (t) =
   parts.learn(1, { ...own, stream: 99, seq: 99 })
   t.equal(parts.sum(1, own)?.counters.debitsPosted, 7n, 'streams of no shard are not counted')
 })
-
-/** Long enough for a frame from a shard to be read. */
-function ticks(): Promise<void> {
-  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
-}

@@ -108,6 +108,11 @@ export class ScriptedShards {
     this.#send(shard, (frame) => this.#write(frame, shard, request, said))
   }
 
+  /** Resolves when as many commands as these have come to the shards. */
+  async arrived(commands: number): Promise<void> {
+    while (this.seen.length < commands) await ticks()
+  }
+
   #send(shard: number, write: (frame: FrameWriter) => void): void {
     const frame = new FrameWriter()
     write(frame)
@@ -274,6 +279,11 @@ function commandsIn(frame: ArrayBuffer): Command[] {
     commands.push(command)
   }
   return commands
+}
+
+/** Resolves when what was under way between router and shards has arrived. */
+export function ticks(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
 }
 
 /** A v4 key in `slot`, a different one for each `number`. */
