@@ -96,8 +96,6 @@ interface SortedWave {
 
 /** What came of each sub-batch of a wave; throws if an outcome is not known. */
 function sorted(wave: Wave, outcomes: readonly Outcome[], asked: Asked): SortedWave {
-  const unanswered = outcomes.find(({ kind }) => kind === 'unanswered')
-  if (unanswered !== undefined) replyOf(unanswered, asked)
   const result: SortedWave = { replies: [], refused: [] }
   for (const [place, outcome] of outcomes.entries()) {
     const { indexes } = wave[place]

@@ -177,5 +177,8 @@ t.test('beyond the limit of striped accounts only the hint is lost', async (t) =
   parts.learn(1, { ...own, stream: 2, counters: { ...own.counters, debitsPosted: 2n }, seq: 9 })
   t.equal(parts.sum(1, own)?.counters.debitsPosted, 7n, 'what is kept goes on')
   parts.learn(1, { ...own, stream: 99, seq: 99 })
+  const others = new StripedParts([8, 9])
+  others.learn(1, own)
+  t.equal(others.accounts, 0)
   t.equal(parts.sum(1, own)?.counters.debitsPosted, 7n, 'streams of no shard are not counted')
 })

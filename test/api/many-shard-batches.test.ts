@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { CommandKind } from '../../src/actors/command.js'
 import { batchItemsMax } from '../../src/api/binary-batch.js'
-import { formatKey, type Key, slotOf } from '../../src/key.js'
+import { formatKey, type Key, keyToBytes, slotOf } from '../../src/key.js'
 import {
   type Command,
   keyIn,
@@ -230,6 +230,22 @@ t.test('ordered: in the query, too, and without it everything goes at once', asy
   t.same(waveShards(shards), ['0: 2', '1: 1', '2: 1'])
 })
 
+t.test('ordered: by the flag of a binary batch', async (t) => {
+  const { api, shards } = await start(t)
+  for (const [flags, waves] of [
+    [0, ['0: 2', '1: 1', '2: 1']],
+    [2, ['0: 1', '2: 1', '1: 1', '0: 1']],
+    [3, ['0: 4']],
+  ] as const) {
+    shards.seen.length = 0
+    const { status } = await api.call('POST', batchPath, binaryOf(chain, flags), {
+      'content-type': 'application/vnd.daybook.transactions',
+    })
+    t.equal(status, 200)
+    t.same(waveShards(shards), waves, `flags ${flags}`)
+  }
+})
+
 t.test('ordered: what has its keys in one shard is one sub-batch', async (t) => {
   const { api, shards } = await start(t)
   const local = [0, 3, 6].map((id, number) => item(number, { id, debit: 9, credit: 12 }))
@@ -295,3 +311,18 @@ t.test('ordered: accounts that are known to be striped make nobody wait', async 
   await api.call('POST', batchPath, bodyOf(chain, { ordered: true }))
   t.same(waveShards(shards), ['0: 2', '1: 1', '2: 1'])
 })
+
+function binaryOf(items: Item[], flags: number): Buffer {
+  const head = Buffer.alloc(16)
+  head.write('DAYB')
+  head[4] = 1
+  head[5] = flags
+  head.writeUInt32LE(items.length, 8)
+  const bodies = items.map(({ id, debit, credit }) => {
+    const rest = Buffer.alloc(16)
+    rest.writeBigInt64LE(1n, 0)
+    rest.writeInt32LE(-(2 ** 31), 8)
+    return Buffer.concat([...[id, debit, credit].map(keyToBytes), rest])
+  })
+  return Buffer.concat([head, ...bodies])
+}
