@@ -63,7 +63,7 @@ export class Router {
   readonly #frames: FrameWriter[]
   /** Index of the shard of each slot. */
   readonly #shardOfSlot: Int32Array
-  /** Streams of the current generation, by index of their shard. */
+  /** Streams of the current generation, ascending, by index of their shard. */
   readonly streams: readonly number[]
   readonly striped: StripedParts
   /** Requests under way by number; a Map iterates in the order of arrival, that is of deadline. */
@@ -145,13 +145,14 @@ export class Router {
   receive(frame: ArrayBuffer): void {
     const validUntil = frameNumber(frame)
     // The process may have been frozen on the way: an answer past its lease is not given.
-    if (this.#clock.monotonic() >= validUntil) return
+    const mayAnswer = this.#clock.monotonic() < validUntil
     const words = new Uint32Array(frame)
     let at = frameHeaderWords
     while (at < words.length && (words[at] & 0xff) !== 0) {
       const { reply, next } = readReply(words, at, validUntil)
+      // A part is told once, and is durable whether the lease has run out or not.
       this.#learn(reply)
-      this.#finish(reply.request, reply)
+      if (mayAnswer) this.#finish(reply.request, reply)
       at = next
     }
   }

@@ -143,6 +143,24 @@ t.test('the sum of a striped account is known once every shard has told its part
   t.equal(router.striped.sum(context.tenant, own)?.seq, 10, 'the rest is as it was told')
 })
 
+t.test(
+  'past its lease an answer is not given, and a part is remembered all the same',
+  async (t) => {
+    const shards = new ScriptedShards([1, 2], (shard) => partOf(10 + shard, 1n))
+    const { router, clock } = shards
+    const own = balanceOf(await router.submit(0, 1, reading(0).write))
+    shards.validUntil = clock.monotonic()
+    shards.tellPart(1, context.tenant, part(12, 100n))
+    const late = router.submit(1, 1, reading(1).write)
+    await ticks()
+    await ticks()
+    t.equal(router.striped.sum(context.tenant, own)?.counters.debitsPosted, 101n)
+    t.equal(router.inFlightCommands, 1)
+    clock.advance(1100)
+    t.equal((await late).kind, 'unanswered')
+  },
+)
+
 t.test('a new striped account has empty parts, unless a shard has told otherwise', async (t) => {
   const shards = new ScriptedShards([1, 2, 3], () => partOf(10, 1n))
   const { router } = shards

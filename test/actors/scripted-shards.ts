@@ -63,6 +63,8 @@ export class ScriptedShards {
   readonly router: Router
   /** Every command in the order of arrival, with its shard. */
   readonly seen: { shard: number; command: Command }[] = []
+  /** Until when what the shards say may be given, on the monotonic clock. */
+  validUntil = Number.POSITIVE_INFINITY
   readonly #streams: readonly number[]
 
   /** A command for which `answer` returns nothing stays without an answer. */
@@ -117,7 +119,7 @@ export class ScriptedShards {
     const frame = new FrameWriter()
     write(frame)
     // What the port of a worker does: never within the call that sends.
-    this.clock.nextTick(() => this.router.receive(frame.take(Number.POSITIVE_INFINITY)))
+    this.clock.nextTick(() => this.router.receive(frame.take(this.validUntil)))
     if (shard >= this.#streams.length) throw new RangeError(`there is no shard ${shard}`)
   }
 

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { CommandKind } from '../../src/actors/command.js'
+import { CommandKind, type RequestContext, writeRead } from '../../src/actors/command.js'
 import { batchItemsMax } from '../../src/api/binary-batch.js'
 import { formatKey, type Key, keyToBytes, slotOf } from '../../src/key.js'
 import {
@@ -13,6 +13,7 @@ import { type ScriptedApi, scriptedApi } from './scripted-api.js'
 
 /** Slot s is at shard s % 3. */
 const streams = [4, 5, 6]
+const context: RequestContext = { tenant: 1, principal: 1, correlation: keyIn(0, 1) }
 const batchPath = '/v1/transactions/batch'
 
 interface Item {
@@ -289,6 +290,33 @@ t.test('ordered: what comes after a shard that took nothing is refused like it',
   t.same(waveShards(shards), ['0: 1', '2: 1'])
   t.same(json.meta, { positions: ['4-400'] })
 })
+
+t.test(
+  'ordered: a wave for which there is no room is refused, and what comes after it',
+  async (t) => {
+    const { api, shards } = await start(t, () => undefined, { inFlightCommandsMax: 2 })
+    const items = [chain[0], chain[2], chain[1]]
+    const answer = api.call('POST', batchPath, bodyOf(items, { ordered: true }))
+    await shards.arrived(1)
+    const [{ shard, command }] = shards.seen
+    // Another command is under way when the second wave, of two items, is to be sent.
+    const other = shards.router.submit(0, 1, (frame, number) => {
+      writeRead(frame, context, number, {
+        kind: CommandKind.readAccount,
+        id: chain[0].id,
+        minSeq: 0,
+      })
+    })
+    shards.say(shard, command.request, acceptAll(shard, command))
+    const { status, json } = await answer
+    t.equal(status, 200)
+    t.same(json.data.counts, { accepted: 1, replayed: 0, refused: 2 })
+    t.match(json.data.results[1].error, { code: 'journal_unavailable', transient: true })
+    t.equal(shards.seen.filter(({ command }) => command.kind === CommandKind.batch).length, 1)
+    shards.router.close()
+    t.equal((await other).kind, 'unanswered')
+  },
+)
 
 t.test('ordered: a refused item does not keep later ones from being tried', async (t) => {
   const { api, shards } = await start(t, (shard, command) =>
