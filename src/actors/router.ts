@@ -1,13 +1,16 @@
 import type { Clock, Timer } from '../clock.js'
+import { Word } from '../journal/record.js'
 import { FrameWriter, frameHeaderWords, frameNumber } from './frame.js'
 import { refusalNumber } from './refusals.js'
 import { type Reply, readReply } from './reply.js'
+import { StripedParts } from './striped-parts.js'
 import { noIndex } from './transaction-decision.js'
 
 /**
  * The router stands between the API and the shards: it numbers requests, gathers the commands of
  * one tick into a frame per shard, and hands each answer to the request that waits for it. It
- * bounds what is under way; nobody behind it refuses for lack of room.
+ * bounds what is under way; nobody behind it refuses for lack of room. On the way it remembers
+ * what the shards say of their parts of striped accounts.
  */
 export interface RouterLimits {
   /** Commands under way at most; more are refused as overload. */
@@ -25,9 +28,30 @@ export interface ShardPort {
 /** What came of a request: a shard's reply, or none. */
 export type Outcome = Reply | { kind: 'overloaded' } | { kind: 'unanswered' }
 
+/** Commands for one shard; `write` puts them into its frame under the request's number. */
+export interface ShardCommands {
+  shard: number
+  /** How many commands count against what may be under way. */
+  commands: number
+  write(frame: FrameWriter, request: number): void
+}
+
+/** A request as it stands in the frame of its shard. */
+interface WrittenRequest {
+  request: number
+  tenant: number
+  commands: number
+  bytes: number
+  /** The frame before it. */
+  frame: FrameWriter
+  countBefore: number
+  bytesBefore: number
+}
+
 interface PendingRequest {
   resolve(outcome: Outcome): void
   deadline: number
+  tenant: number
   commands: number
   bytes: number
 }
@@ -39,6 +63,9 @@ export class Router {
   readonly #frames: FrameWriter[]
   /** Index of the shard of each slot. */
   readonly #shardOfSlot: Int32Array
+  /** Streams of the current generation, ascending, by index of their shard. */
+  readonly streams: readonly number[]
+  readonly striped: StripedParts
   /** Requests under way by number; a Map iterates in the order of arrival, that is of deadline. */
   readonly #pending = new Map<number, PendingRequest>()
   #nextRequest = 1
@@ -47,6 +74,7 @@ export class Router {
   #flushScheduled = false
   #sweep: Timer | undefined
   #onIdle: (() => void) | undefined
+  #closed = false
 
   constructor(
     clock: Clock,
@@ -59,6 +87,8 @@ export class Router {
     this.#ports = ports
     this.#frames = ports.map(() => new FrameWriter())
     this.#shardOfSlot = shardOfSlot
+    this.streams = ports.map((port) => port.stream)
+    this.striped = new StripedParts(this.streams)
     this.#scheduleSweep()
   }
 
@@ -73,43 +103,37 @@ export class Router {
 
   /** Stream of the shard at `index`. */
   streamOf(index: number): number {
-    return this.#ports[index].stream
+    return this.streams[index]
   }
 
   /**
    * Sends commands to a shard; `write` puts them into the frame under the request's number.
    * Resolves with the answer, with `overloaded` (nothing was sent), or with `unanswered`.
    */
-  submit(
-    shard: number,
-    commands: number,
-    write: (frame: FrameWriter, request: number) => void,
-  ): Promise<Outcome> {
-    if (
-      this.#inFlightCommands + commands > this.#limits.inFlightCommandsMax ||
-      this.#inFlightBytes > this.#limits.inFlightBytesMax
-    ) {
-      return Promise.resolve({ kind: 'overloaded' })
+  submit(shard: number, commands: number, write: ShardCommands['write']): Promise<Outcome> {
+    if (!this.#admits(commands)) return Promise.resolve({ kind: 'overloaded' })
+    return this.#expect(this.#write({ shard, commands, write }))
+  }
+
+  /**
+   * Sends commands to several shards, all in the same tick, and resolves with an outcome for each.
+   * Either all of them are sent, or all are `overloaded`.
+   */
+  submitAll(parts: readonly ShardCommands[]): Promise<Outcome[]> {
+    const commands = parts.reduce((total, part) => total + part.commands, 0)
+    if (!this.#admits(commands)) {
+      return Promise.resolve(parts.map(() => ({ kind: 'overloaded' })))
     }
-    const request = this.#nextRequest
-    this.#nextRequest = request === 0xffffffff ? 1 : request + 1
-    const frame = this.#frames[shard]
-    const { count, byteLength: bytesBefore } = frame
+    const written: WrittenRequest[] = []
     try {
-      write(frame, request)
+      for (const part of parts) written.push(this.#write(part))
     } catch (error) {
-      // A batch cut off in the middle would swallow the commands of other requests.
-      frame.rollBack(count, bytesBefore)
+      for (const { frame, countBefore, bytesBefore } of written.reverse()) {
+        frame.rollBack(countBefore, bytesBefore)
+      }
       throw error
     }
-    const bytes = frame.byteLength - bytesBefore
-    this.#inFlightCommands += commands
-    this.#inFlightBytes += bytes
-    this.#scheduleFlush()
-    return new Promise((resolve) => {
-      const deadline = this.#clock.monotonic() + this.#limits.requestTimeoutMs
-      this.#pending.set(request, { resolve, deadline, commands, bytes })
-    })
+    return Promise.all(written.map((request) => this.#expect(request)))
   }
 
   /** Whether an answer may still be given: the lease that it was released under has not run out. */
@@ -121,12 +145,14 @@ export class Router {
   receive(frame: ArrayBuffer): void {
     const validUntil = frameNumber(frame)
     // The process may have been frozen on the way: an answer past its lease is not given.
-    if (this.#clock.monotonic() >= validUntil) return
+    const mayAnswer = this.#clock.monotonic() < validUntil
     const words = new Uint32Array(frame)
     let at = frameHeaderWords
     while (at < words.length && (words[at] & 0xff) !== 0) {
       const { reply, next } = readReply(words, at, validUntil)
-      this.#finish(reply.request, reply)
+      // A part is told once, and is durable whether the lease has run out or not.
+      this.#learn(reply)
+      if (mayAnswer) this.#finish(reply.request, reply)
       at = next
     }
   }
@@ -140,8 +166,54 @@ export class Router {
   }
 
   close(): void {
+    this.#closed = true
     this.#sweep?.cancel()
     for (const request of [...this.#pending.keys()]) this.#finish(request, { kind: 'unanswered' })
+  }
+
+  #admits(commands: number): boolean {
+    return (
+      this.#inFlightCommands + commands <= this.#limits.inFlightCommandsMax &&
+      this.#inFlightBytes <= this.#limits.inFlightBytesMax
+    )
+  }
+
+  #write({ shard, commands, write }: ShardCommands): WrittenRequest {
+    const request = this.#nextRequest
+    this.#nextRequest = request === 0xffffffff ? 1 : request + 1
+    const frame = this.#frames[shard]
+    const { count: countBefore, byteLength: bytesBefore } = frame
+    try {
+      write(frame, request)
+    } catch (error) {
+      // A batch cut off in the middle would swallow the commands of other requests.
+      frame.rollBack(countBefore, bytesBefore)
+      throw error
+    }
+    const bytes = frame.byteLength - bytesBefore
+    const tenant = frame.words[bytesBefore / 4 + Word.tenant]
+    return { request, tenant, commands, bytes, frame, countBefore, bytesBefore }
+  }
+
+  #expect({ request, tenant, commands, bytes }: WrittenRequest): Promise<Outcome> {
+    if (this.#closed) return Promise.resolve({ kind: 'unanswered' })
+    this.#inFlightCommands += commands
+    this.#inFlightBytes += bytes
+    this.#scheduleFlush()
+    return new Promise((resolve) => {
+      const deadline = this.#clock.monotonic() + this.#limits.requestTimeoutMs
+      this.#pending.set(request, { resolve, deadline, tenant, commands, bytes })
+    })
+  }
+
+  /** Remembers the parts of striped accounts that an answer shows. */
+  #learn(reply: Reply): void {
+    if (reply.kind === 'part') this.striped.learn(reply.tenant, reply.balance)
+    if (reply.kind !== 'accepted' && reply.kind !== 'account') return
+    const tenant = this.#pending.get(reply.request)?.tenant
+    if (tenant === undefined) return
+    if (reply.kind === 'account') this.striped.learn(tenant, reply.balance)
+    else for (const balance of reply.balances) this.striped.learn(tenant, balance)
   }
 
   #finish(request: number, outcome: Outcome): void {

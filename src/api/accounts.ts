@@ -2,17 +2,23 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { AccountChange, AccountCreation } from '../actors/account-decision.js'
 import { accountClasses, isDebitNormal } from '../actors/accounts.js'
-import { CommandKind, writeAccountCommand, writeRead } from '../actors/command.js'
-import { formatBalance, type Reply } from '../actors/reply.js'
+import {
+  CommandKind,
+  type RequestContext,
+  writeAccountCommand,
+  writeRead,
+} from '../actors/command.js'
+import { type BalanceView, formatBalance } from '../actors/reply.js'
 import { type Router, readUnanswered } from '../actors/router.js'
-import { isUuid, newKeyText, slotOf } from '../key.js'
+import { isUuid, type Key, newKeyText, slotOf } from '../key.js'
 import { formatMinor, toMinor } from '../money.js'
 import { type ApiParts, contextOf, servingPartsOf } from './context.js'
-import { ApiError, invalidField, replyOf } from './errors.js'
+import { ApiError, type Asked, invalidField, outcomeUnknown, replyOf } from './errors.js'
 import { formatPosition, minSeqOf } from './position.js'
 import { accountChanged, accountCreated, accountRead } from './responses.js'
-import { AccountChanges, KeyText, NewAccount, PositionText } from './schemas.js'
+import { AccountChanges, KeyText, MinPosition, NewAccount } from './schemas.js'
 import { Status } from './statuses.js'
+import { type AccountReply, accountReply, wholeBalance } from './striped-balance.js'
 import { decimalField, keyField, metadataField, requestedId } from './transaction-input.js'
 
 const Params = Type.Object({ id: KeyText })
@@ -44,10 +50,15 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
       const outcome = await router.submit(router.shardOf(slotOf(id)), 1, (frame, number) => {
         writeAccountCommand(frame, context, number, { kind: CommandKind.createAccount, id, body })
       })
-      const answer = accountReply(replyOf(outcome, { again: () => ({ id: idText }) }))
+      const asked = { again: () => ({ id: idText }) }
+      const answer = accountReply(replyOf(outcome, asked))
+      if (!answer.replayed) router.striped.begin(context.tenant, answer.balance)
+      const balance = answer.replayed
+        ? await writtenBalance(router, context, id, answer, asked)
+        : answer.balance
       if (answer.replayed) void reply.header('idempotent-replayed', 'true')
       void reply.code(answer.replayed ? Status.ok : Status.created)
-      return accountAnswer(answer)
+      return accountAnswer(answer, balance)
     },
   )
 
@@ -60,7 +71,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
         tags: ['accounts'],
         params: Params,
         querystring: Type.Object(
-          { minPosition: Type.Optional(PositionText) },
+          { minPosition: Type.Optional(MinPosition) },
           { additionalProperties: false },
         ),
         response: accountRead,
@@ -71,12 +82,13 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
       const context = contextOf(request)
       const id = keyField(context.tenant, request.params.id, 'id')
       const shard = router.shardOf(slotOf(id))
-      const minSeq = minSeqOf(request.query.minPosition, router.streamOf(shard))
+      const minSeq = await minSeqOf(request.query.minPosition, router, context, { id, shard })
       const outcome = await router.submit(shard, 1, (frame, number) => {
         writeRead(frame, context, number, { kind: CommandKind.readAccount, id, minSeq })
       })
       const answered = outcome.kind === 'unanswered' ? readUnanswered : outcome
-      return accountAnswer(accountReply(replyOf(answered)))
+      const answer = accountReply(replyOf(answered))
+      return accountAnswer(answer, await wholeBalance(router, context, id, answer))
     },
   )
 
@@ -101,27 +113,36 @@ export const accountRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
       const id = keyField(context.tenant, request.params.id, 'id')
       const body = changeOf(request.body)
       const outcome = await submitChange(router, context, id, body)
-      return accountAnswer(
-        accountReply(
-          replyOf(outcome, {
-            again: () => ({ id: request.params.id }),
-            amountField: () => finestLimit(body),
-          }),
-        ),
-      )
+      const asked = {
+        again: () => ({ id: request.params.id }),
+        amountField: () => finestLimit(body),
+      }
+      const answer = accountReply(replyOf(outcome, asked))
+      return accountAnswer(answer, await writtenBalance(router, context, id, answer, asked))
     },
   )
 }
 
-function submitChange(
-  router: Router,
-  context: ReturnType<typeof contextOf>,
-  id: ReturnType<typeof keyField>,
-  body: AccountChange,
-) {
+function submitChange(router: Router, context: RequestContext, id: Key, body: AccountChange) {
   return router.submit(router.shardOf(slotOf(id)), 1, (frame, number) => {
     writeAccountCommand(frame, context, number, { kind: CommandKind.changeAccount, id, body })
   })
+}
+
+/** The balance in the answer to a write: one that has taken effect is never called refused. */
+async function writtenBalance(
+  router: Router,
+  context: RequestContext,
+  id: Key,
+  answer: AccountReply,
+  asked: Asked,
+): Promise<BalanceView> {
+  try {
+    return await wholeBalance(router, context, id, answer)
+  } catch (error) {
+    if (error instanceof ApiError) throw outcomeUnknown(asked)
+    throw error
+  }
 }
 
 function createdBody(
@@ -132,7 +153,11 @@ function createdBody(
   const scale = parts.currencies.scaleOf(body.currency)
   if (scale === undefined) throw invalidField('currency', 'is not a known currency')
   const created: AccountCreation = { currency: body.currency, scale, class: body.class }
-  if (body.overdraftLimit !== undefined) {
+  if (body.striped === true) {
+    assertWithoutLimits(body)
+    created.striped = true
+    created.overdraftLimit = null
+  } else if (body.overdraftLimit !== undefined) {
     created.overdraftLimit =
       body.overdraftLimit === 'unlimited'
         ? null
@@ -147,6 +172,16 @@ function createdBody(
   if (body.number !== undefined) created.number = body.number
   if (body.metadata !== undefined) created.metadata = metadataField(body.metadata, '')
   return created
+}
+
+/** No shard knows the sum of a striped account, so there is nothing to hold a limit against. */
+function assertWithoutLimits(body: Type.Static<typeof NewAccount>): void {
+  if (body.overdraftLimit !== undefined && body.overdraftLimit !== 'unlimited') {
+    throw invalidField('overdraftLimit', 'is not "unlimited"; a striped account has no limits')
+  }
+  if (body.minimumBalance !== undefined) {
+    throw invalidField('minimumBalance', 'is given; a striped account has no limits')
+  }
 }
 
 function minorField(text: string, scale: number, field: string): bigint {
@@ -188,13 +223,8 @@ function pairOf(text: string, field: string): [bigint, number] {
   return [mantissa, decimals]
 }
 
-function accountReply(reply: Reply): Extract<Reply, { kind: 'account' }> {
-  if (reply.kind !== 'account') throw new Error(`a shard answered ${reply.kind} for an account`)
-  return reply
-}
-
-function accountAnswer(reply: Extract<Reply, { kind: 'account' }>): AccountAnswer {
-  const { balance, body } = reply
+function accountAnswer(reply: AccountReply, balance: BalanceView): AccountAnswer {
+  const { body } = reply
   const { scale } = balance
   return {
     data: {
@@ -207,11 +237,13 @@ function accountAnswer(reply: Extract<Reply, { kind: 'account' }>): AccountAnswe
       owner: body.owner,
       number: body.number,
       status: balance.status,
+      striped: balance.striped || undefined,
       overdraftLimit:
         body.overdraftLimit === null ? 'unlimited' : formatMinor(body.overdraftLimit, scale),
       minimumBalance: formatMinor(body.minimumBalance, scale),
       balances: formatBalance(balance),
       version: balance.version,
+      position: formatPosition(balance.stream, balance.seq),
       createdAt: new Date(body.createdAt).toISOString(),
       metadata: body.metadata,
     },

@@ -2,15 +2,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import { Packr } from 'msgpackr'
 import { Type } from 'typebox'
-import {
-  type RequestContext,
-  type TransactionInput,
-  writeBatchHead,
-  writeTransaction,
-} from '../actors/command.js'
+import type { RequestContext, TransactionInput } from '../actors/command.js'
 import { refusalOf } from '../actors/refusals.js'
-import { batchItemBytes, type Reply } from '../actors/reply.js'
-import { formatKey, type Key, keyOfBatchItem, slotOf } from '../key.js'
+import { batchItemBytes } from '../actors/reply.js'
+import { formatKey, type Key, keyOfBatchItem } from '../key.js'
+import { type BatchOutcome, runBatch } from './batch-run.js'
 import {
   type BatchInput,
   binaryAnswer,
@@ -19,12 +15,18 @@ import {
 } from './binary-batch.js'
 import { acceptBatches, msgpackType, ndjsonType, ParsedBinaryBatch } from './bodies.js'
 import { type ApiParts, contextOf, servingPartsOf } from './context.js'
-import { ApiError, refusalError, replyOf } from './errors.js'
+import { ApiError } from './errors.js'
 import { formatPosition } from './position.js'
 import { batchPosted } from './responses.js'
 import { NewBatch } from './schemas.js'
 import { errorKinds } from './statuses.js'
-import { keyField, requestedId, serverMadeKey, transactionInput } from './transaction-input.js'
+import {
+  keyField,
+  type NameFallback,
+  requestedId,
+  serverMadeKey,
+  transactionInput,
+} from './transaction-input.js'
 
 /** Bytes of a batch's body. */
 const batchBytesMax = 48 * 1024 * 1024
@@ -68,25 +70,25 @@ export const batchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async
       const context = contextOf(request)
       const batchKey = requestedId(undefined, request.headers['idempotency-key'])
       const body = request.body as unknown
-      const batch =
+      const named =
         body instanceof ParsedBinaryBatch
           ? body.batch
-          : batchInput(context, body as Type.Static<typeof NewBatch>, batchKey)
-      const atomic = batch.atomic || request.query.atomic === 'true'
+          : batchInput(
+              context,
+              body as Type.Static<typeof NewBatch>,
+              batchKey,
+              serverMadeKey(context.tenant, router.striped),
+            )
+      const batch = {
+        transactions: named.transactions,
+        atomic: named.atomic || request.query.atomic === 'true',
+        ordered: named.ordered || request.query.ordered === 'true',
+      }
       const ids = batch.transactions.map((transaction) => transaction.id)
       assertDistinct(ids)
-      const shard = router.shardOf(slotOf(ids[0]))
-      const outcome = await router.submit(shard, ids.length + 1, (frame, number) => {
-        writeBatchHead(frame, context, number, { count: ids.length, atomic })
-        for (const transaction of batch.transactions) {
-          writeTransaction(frame, context, number, transaction)
-        }
+      const answer = await runBatch(router, context, batch, {
+        again: () => (batchKey === undefined ? { ids: ids.map(formatKey) } : { id: batchKey }),
       })
-      const answer = batchReply(
-        replyOf(outcome, {
-          again: () => (batchKey === undefined ? { ids: ids.map(formatKey) } : { id: batchKey }),
-        }),
-      )
       await sendAnswer(reply as FastifyReply, request.headers.accept, answer, ids)
     },
   )
@@ -96,6 +98,7 @@ function batchInput(
   context: RequestContext,
   body: Type.Static<typeof NewBatch>,
   batchKey: string | undefined,
+  unnamed: NameFallback,
 ): BatchInput {
   const key =
     batchKey === undefined ? undefined : keyField(context.tenant, batchKey, 'Idempotency-Key')
@@ -103,11 +106,11 @@ function batchInput(
     transactionInput(
       context.tenant,
       transaction,
-      key === undefined ? serverMadeKey : () => keyOfBatchItem(context.tenant, key, index),
+      key === undefined ? unnamed : () => keyOfBatchItem(context.tenant, key, index),
       `transactions/${index}/`,
     ),
   )
-  return { transactions, atomic: body.atomic === true }
+  return { transactions, atomic: body.atomic === true, ordered: body.ordered === true }
 }
 
 /** Two items of one id cannot both be meant. */
@@ -140,23 +143,12 @@ function sameId(a: Key, b: Key): boolean {
   return a.w0 === b.w0 && a.w1 === b.w1 && a.w2 === b.w2 && a.w3 === b.w3
 }
 
-type BatchReply = Extract<Reply, { kind: 'batch' }>
-
-function batchReply(reply: Reply): BatchReply {
-  if (reply.kind !== 'batch') throw new Error(`a shard answered ${reply.kind} for a batch`)
-  if (reply.atomicRefusal !== 0) {
-    const { index } = reply
-    throw refusalError(reply.atomicRefusal, { index, field: `transactions/${index}` })
-  }
-  return reply
-}
-
 const packr = new Packr({ useRecords: false })
 
 async function sendAnswer(
   reply: FastifyReply,
   accept: string | undefined,
-  answer: BatchReply,
+  answer: BatchOutcome,
   ids: readonly Key[],
 ): Promise<void> {
   if (accept?.includes(binaryAnswerType) === true) {
@@ -173,7 +165,7 @@ async function sendAnswer(
   for (const { outcome } of results) counts[outcome] += 1
   const body = {
     data: { results, counts },
-    meta: { position: formatPosition(answer.stream, answer.seq) },
+    meta: { positions: answer.positions.map(({ stream, seq }) => formatPosition(stream, seq)) },
   }
   if (accept?.includes(msgpackType) === true) {
     await reply.type(msgpackType).send(packr.pack(body))

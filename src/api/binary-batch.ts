@@ -28,6 +28,7 @@ const Flag = { atomic: 1, ordered: 2, imported: 4, all: 7 } as const
 export interface BatchInput {
   transactions: TransactionInput[]
   atomic: boolean
+  ordered: boolean
 }
 
 /** Reads a binary request; throws an {@link ApiError} that names the field and the item. */
@@ -61,7 +62,11 @@ export function readBinaryBatch(bytes: Buffer): BatchInput {
   for (let index = 0; index < count; index++) {
     transactions.push(readItem(bytes, headerBytes + index * itemBytes, { index, scale, imported }))
   }
-  return { transactions, atomic: (flags & Flag.atomic) !== 0 }
+  return {
+    transactions,
+    atomic: (flags & Flag.atomic) !== 0,
+    ordered: (flags & Flag.ordered) !== 0,
+  }
 }
 
 function readItem(

@@ -140,7 +140,12 @@ const TransactionAnswer = Type.Object(
   { data: Transaction, meta: Meta },
   { title: 'TransactionAnswer' },
 )
-const BatchAnswer = Type.Object({ data: BatchResult, meta: Meta }, { title: 'BatchAnswer' })
+const BatchMeta = Type.Object({
+  positions: Type.Array(Type.String(), {
+    description: 'Per stream, in their order, the last record that the results rest on',
+  }),
+})
+const BatchAnswer = Type.Object({ data: BatchResult, meta: BatchMeta }, { title: 'BatchAnswer' })
 
 function created<T extends TSchema>(answer: T, noun: string): { 200: T; 201: T } {
   return {

@@ -83,6 +83,13 @@ export const NewAccount = Type.Object(
     number: Type.Optional(text(64, 'Its number on paper')),
     overdraftLimit: Type.Optional(OverdraftLimit),
     minimumBalance: Type.Optional(AmountOrZero),
+    striped: Type.Optional(
+      Type.Boolean({
+        description:
+          'For an account that everybody posts to, such as cash, fees or clearing: every shard ' +
+          'keeps a part of it, and the balance is their sum. It has no limits. Fixed for ever',
+      }),
+    ),
     metadata: Type.Optional(Metadata),
   },
   {
@@ -90,6 +97,7 @@ export const NewAccount = Type.Object(
     title: 'NewAccount',
     examples: [
       { id: 'customer:ada', currency: 'EUR', class: 'liability', overdraftLimit: '100.00' },
+      { id: 'fees', currency: 'EUR', class: 'income', striped: true },
     ],
   },
 )
@@ -125,6 +133,22 @@ const balanceFields = {
   available: Money,
 }
 
+export const MinPosition = Type.String({
+  pattern: '^\\d{1,9}-\\d{1,15}$',
+  description:
+    'A position that an answer has given, such as "1-17": the read shows at least what was there',
+})
+
+const AccountPosition = Type.String({
+  description: 'Of the last record that touched the account; seq 0: it is of an earlier generation',
+})
+
+const Striped = Type.Optional(
+  Type.Boolean({
+    description: 'The account is striped: counters and balance are sums of its parts',
+  }),
+)
+
 export const Account = Type.Object(
   {
     id: Type.String({ format: 'uuid' }),
@@ -138,8 +162,10 @@ export const Account = Type.Object(
     status: oneOf(accountStatuses, 'Status'),
     overdraftLimit: OverdraftLimit,
     minimumBalance: Money,
+    striped: Striped,
     balances: Type.Object(balanceFields),
     version: Type.Integer(),
+    position: AccountPosition,
     createdAt: Type.String({ format: 'date-time' }),
     metadata: Type.Optional(Metadata),
   },
@@ -228,7 +254,11 @@ export const NewBatch = Type.Object(
   {
     transactions: Type.Array(NewTransaction, { minItems: 1, maxItems: batchItemsMax }),
     atomic: Type.Optional(Type.Boolean({ description: 'All or none' })),
-    ordered: Type.Optional(Type.Boolean({ description: 'One after the other' })),
+    ordered: Type.Optional(
+      Type.Boolean({
+        description: 'One after the other, as if each were sent once the one before is answered',
+      }),
+    ),
   },
   {
     ...strict,
@@ -297,16 +327,17 @@ export const Transaction = Type.Object(
           account: Type.String({ format: 'uuid' }),
           currency: CurrencyCode,
           version: Type.Integer(),
+          position: AccountPosition,
+          striped: Striped,
           ...balanceFields,
         }),
-        { description: 'The accounts after this commit; only in the answer to the first request' },
+        {
+          description:
+            'The accounts after this commit; only in the answer to the first request. A striped ' +
+            'account is left out while not all of its parts are known here',
+        },
       ),
     ),
   },
   { title: 'Transaction' },
 )
-
-export const PositionText = Type.String({
-  pattern: '^\\d{1,9}-\\d{1,15}$',
-  description: 'Stream and seq, such as "1-17"',
-})

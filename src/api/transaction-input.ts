@@ -14,10 +14,25 @@ import type { FollowUp, NewTransaction } from './schemas.js'
 export type TransactionBodyInput = Static<typeof NewTransaction>
 
 /** How a transaction without an id of its own is named. */
-export type NameFallback = (firstDebit: Key) => Key
+export type NameFallback = (postings: readonly PostingInput[]) => Key
 
-/** A key made by the server: v7, in the slot of the first debit account (design §2). */
-export const serverMadeKey: NameFallback = (firstDebit) => newKey(slotOf(firstDebit))
+/**
+ * Keys made by the server: v7, in the slot of the first account that lives in one shard, so that
+ * most transactions are decided where their money is (design §2). Striped accounts have a part
+ * everywhere: where there are no others, any slot will do.
+ */
+export function serverMadeKey(
+  tenant: number,
+  striped: { has(tenant: number, account: Key): boolean },
+): NameFallback {
+  return (postings) => {
+    for (const { debit, credit } of postings) {
+      if (!striped.has(tenant, debit)) return newKey(slotOf(debit))
+      if (!striped.has(tenant, credit)) return newKey(slotOf(credit))
+    }
+    return newKey()
+  }
+}
 
 /**
  * The command of a transaction. `path` is where it stands in the request (empty, or
@@ -38,7 +53,7 @@ export function transactionInput(
   const attributes = attributesOf(body, path)
   let id: Key
   if (body.id === undefined) {
-    id = fallback(postings[0].debit)
+    id = fallback(postings)
   } else {
     id = keyField(tenant, body.id, `${path}id`)
     if (!isUuid(body.id)) attributes.name = body.id

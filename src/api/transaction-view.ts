@@ -3,8 +3,10 @@ import { type BalanceView, formatBalance } from '../actors/reply.js'
 import { TransactionState } from '../actors/transactions.js'
 import { formatDay } from '../clock.js'
 import {
+  type AppliedBody,
   type Attributes,
   type FollowUpBody,
+  type PostingBody,
   plainPostingBody,
   RecordKind,
   readBody,
@@ -13,6 +15,7 @@ import {
 } from '../journal/record.js'
 import { formatKey, keyFromBytes } from '../key.js'
 import { formatMinor } from '../money.js'
+import { formatPosition } from './position.js'
 import type { Transaction } from './schemas.js'
 
 /** A transaction as the API shows it; made from its record and what has become of it since. */
@@ -25,19 +28,16 @@ export function transactionView(
   more: { remaining?: bigint[]; balances?: BalanceView[] },
 ): TransactionView {
   const record = viewRecord(words, 0)
-  const body: TransactionBody & Partial<FollowUpBody> =
-    record.kind === RecordKind.posting
-      ? plainPostingBody(words, 0)
-      : readBody<TransactionBody & Partial<FollowUpBody>>(words, 0)
+  const { kind, body } = recordedTransaction(words)
   const { name, code, reference, description, category, number, metadata }: Attributes = body
   const scales = body.postings.map((posting) => posting[4])
   return {
     id: formatKey(record.id),
     name,
-    type: typeOf(record.kind, record.pending),
+    type: typeOf(kind, record.pending),
     status: statusOf(state),
     target: body.target && formatKey(keyFromBytes(body.target, 0)),
-    postings: body.postings.map(([debit, credit, amount, currency, scale]) => ({
+    postings: shownPostings(kind, body).map(([debit, credit, amount, currency, scale]) => ({
       debit: formatKey(keyFromBytes(debit, 0)),
       credit: formatKey(keyFromBytes(credit, 0)),
       amount: formatMinor(amount, scale),
@@ -54,9 +54,48 @@ export function transactionView(
       account: view.account,
       currency: view.currency,
       version: view.version,
+      position: formatPosition(view.stream, view.seq),
+      striped: view.striped || undefined,
       ...formatBalance(view),
     })),
   }
+}
+
+/** What a record says of a transaction, whichever kind of record has it. */
+export interface RecordedTransaction {
+  /** Kind of the record with which the transaction was decided. */
+  kind: RecordKind
+  body: TransactionBody & Partial<FollowUpBody>
+}
+
+/**
+ * The transaction of the record at word 0 of `words`. That of an atomic batch may have been
+ * decided in another stream: then the record is the one that follows it in the stream of the id,
+ * with the same body.
+ */
+export function recordedTransaction(words: Uint32Array): RecordedTransaction {
+  const { kind } = viewRecord(words, 0)
+  switch (kind) {
+    case RecordKind.posting:
+    case RecordKind.postingApplied:
+      return { kind: RecordKind.posting, body: plainPostingBody(words, 0) }
+    case RecordKind.applied: {
+      const body = readBody<AppliedBody>(words, 0)
+      const { of, postings, effectiveDate } = body
+      if (postings === undefined || effectiveDate === undefined) {
+        throw new RangeError('an applied record does not hold the whole transaction')
+      }
+      return { kind: of, body: { ...body, postings, effectiveDate } }
+    }
+    default:
+      return { kind, body: readBody<RecordedTransaction['body']>(words, 0) }
+  }
+}
+
+/** A void moves nothing; across streams its record names the hold's postings all the same. */
+function shownPostings(kind: RecordKind, body: TransactionBody): PostingBody[] {
+  if (kind !== RecordKind.holdVoided) return body.postings
+  return body.postings.filter(([, , amount]) => amount > 0n)
 }
 
 function typeOf(kind: RecordKind, pending: boolean): TransactionView['type'] {

@@ -10,13 +10,7 @@ import {
 } from '../actors/command.js'
 import type { Reply } from '../actors/reply.js'
 import { type Outcome, readUnanswered } from '../actors/router.js'
-import {
-  currencyWords,
-  plainPostingBody,
-  RecordKind,
-  readBody,
-  type TransactionBody,
-} from '../journal/record.js'
+import { currencyWords } from '../journal/record.js'
 import {
   formatKey,
   isUuid,
@@ -37,7 +31,7 @@ import {
   transactionRead,
   transactionReversed,
 } from './responses.js'
-import { FollowUp, HoldPost, KeyText, NewTransaction, PositionText } from './schemas.js'
+import { FollowUp, HoldPost, KeyText, MinPosition, NewTransaction } from './schemas.js'
 import { Status } from './statuses.js'
 import {
   attributesOf,
@@ -48,7 +42,7 @@ import {
   serverMadeKey,
   transactionInput,
 } from './transaction-input.js'
-import { type TransactionView, transactionView } from './transaction-view.js'
+import { recordedTransaction, type TransactionView, transactionView } from './transaction-view.js'
 
 const Params = Type.Object({ id: KeyText })
 
@@ -73,12 +67,13 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
       const context = contextOf(request)
       const id = requestedId(request.body.id, request.headers['idempotency-key'])
       const body = id === request.body.id ? request.body : { ...request.body, id }
-      const input = transactionInput(context.tenant, body, serverMadeKey, '')
       const { router } = serving
+      const fallback = serverMadeKey(context.tenant, router.striped)
+      const input = transactionInput(context.tenant, body, fallback, '')
       const outcome = await router.submit(router.shardOf(slotOf(input.id)), 1, (frame, number) => {
         writeTransaction(frame, context, number, input)
       })
-      const answer = await writtenAnswer(serving, outcome, {
+      const answer = await writtenAnswer(serving, context, outcome, {
         again: () => ({ id: id ?? formatKey(input.id) }),
         amountField: (index) => (body.postings ? `postings/${index}/amount` : 'amount'),
       })
@@ -97,7 +92,7 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
         tags: ['transactions'],
         params: Params,
         querystring: Type.Object(
-          { minPosition: Type.Optional(PositionText) },
+          { minPosition: Type.Optional(MinPosition) },
           { additionalProperties: false },
         ),
         response: transactionRead,
@@ -107,10 +102,11 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
       const serving = servingPartsOf(parts)
       const context = contextOf(request)
       const id = keyField(context.tenant, request.params.id, 'id')
-      const stream = serving.router.streamOf(serving.router.shardOf(slotOf(id)))
-      const minSeq = minSeqOf(request.query.minPosition, stream)
+      const { router } = serving
+      const shard = router.shardOf(slotOf(id))
+      const minSeq = await minSeqOf(request.query.minPosition, router, context, { id, shard })
       const outcome = await readTransaction(serving, context, id, minSeq)
-      return (await transactionAnswer(serving, outcome, {})).body
+      return (await transactionAnswer(serving, context, outcome, {})).body
     },
   )
 
@@ -146,7 +142,7 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
         const outcome = await router.submit(router.shardOf(slotOf(target)), 1, (frame, number) => {
           writeFollowUp(frame, context, number, input)
         })
-        const answer = await writtenAnswer(serving, outcome, {
+        const answer = await writtenAnswer(serving, context, outcome, {
           again: () => ({ id: idText }),
           amountField: (index) => amountFieldOf(body, index),
         })
@@ -221,11 +217,7 @@ async function swappedPostings(
 ): Promise<FollowUpInput['postings']> {
   const reply = replyOf(await readTransaction(serving, context, target, 0))
   if (reply.kind !== 'transaction') throw new Error(`a shard answered ${reply.kind} for a read`)
-  const words = await readRecord(serving, reply.stream, reply.body.recordSeq)
-  const body =
-    (words[0] & 0xff) === RecordKind.posting
-      ? plainPostingBody(words, 0)
-      : readBody<TransactionBody>(words, 0)
+  const { body } = recordedTransaction(await readRecord(serving, reply))
   return body.postings
     .filter(([, , amount]) => amount > 0n)
     .map(([debit, credit, amount, currency, scale]) => ({
@@ -236,13 +228,13 @@ async function swappedPostings(
     }))
 }
 
+/** The record that holds the transaction; it may be in another stream than the id's shard. */
 async function readRecord(
   { journal }: ServingParts,
-  stream: number,
-  seq: number,
+  { stream, body }: TransactionReply,
 ): Promise<Uint32Array> {
   try {
-    return await journal.readRecord(stream, seq)
+    return await journal.readRecord(body.recordStream || stream, body.recordSeq)
   } catch (error) {
     throw new ApiError(
       'journal_unavailable',
@@ -251,14 +243,22 @@ async function readRecord(
   }
 }
 
+type TransactionReply = Extract<Reply, { kind: 'transaction' }>
+
+interface TransactionAnswer {
+  replayed: boolean
+  body: { data: TransactionView; meta: { position: string } }
+}
+
 /** The answer to a write. One that has taken effect and cannot be shown is never called refused. */
 async function writtenAnswer(
   serving: ServingParts,
+  context: RequestContext,
   outcome: Outcome,
   asked: Asked,
-): ReturnType<typeof transactionAnswer> {
+): Promise<TransactionAnswer> {
   try {
-    return await transactionAnswer(serving, outcome, asked)
+    return await transactionAnswer(serving, context, outcome, asked)
   } catch (error) {
     const isReplay = outcome.kind === 'transaction'
     if (isReplay && error instanceof ApiError && error.code === 'journal_unavailable') {
@@ -271,31 +271,37 @@ async function writtenAnswer(
 /** The view of what a shard answered; a transaction that is not new is read from the journal. */
 async function transactionAnswer(
   serving: ServingParts,
+  context: RequestContext,
   outcome: Outcome,
   asked: Asked,
-): Promise<{ replayed: boolean; body: { data: TransactionView; meta: { position: string } } }> {
+): Promise<TransactionAnswer> {
   const reply: Reply = replyOf(outcome, asked)
   if (reply.kind === 'accepted') {
-    const data = transactionView(reply.record, reply.state, { balances: reply.balances })
+    const { striped } = serving.router
+    const balances = reply.balances
+      .map((view) => striped.sum(context.tenant, view))
+      .filter((view) => view !== undefined)
     return {
       replayed: false,
-      body: { data, meta: { position: formatPosition(reply.stream, reply.seq) } },
+      body: {
+        data: transactionView(reply.record, reply.state, { balances }),
+        meta: { position: formatPosition(reply.stream, reply.seq) },
+      },
     }
   }
   if (reply.kind !== 'transaction') {
     throw new Error(`a shard answered ${reply.kind} for a transaction`)
   }
-  const { recordSeq, remaining, replayed } = reply.body
-  const words = await readRecord(serving, reply.stream, recordSeq)
+  const { recordStream, recordSeq, remaining, replayed } = reply.body
+  const words = await readRecord(serving, reply)
   if (!serving.router.isValid(reply)) {
     throw new ApiError('journal_unavailable', 'the state that was read is too old to be shown')
   }
-  const seq = replayed ? recordSeq : reply.seq
+  const position = replayed
+    ? formatPosition(recordStream || reply.stream, recordSeq)
+    : formatPosition(reply.stream, reply.seq)
   return {
     replayed,
-    body: {
-      data: transactionView(words, reply.state, { remaining }),
-      meta: { position: formatPosition(reply.stream, seq) },
-    },
+    body: { data: transactionView(words, reply.state, { remaining }), meta: { position } },
   }
 }

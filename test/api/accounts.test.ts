@@ -45,6 +45,7 @@ t.test('accounts', async (t) => {
         available: '0.00',
       },
       version: 1,
+      position: made.json.meta.position,
     })
     t.match(made.json.meta.position, /^1-\d+$/)
     for (const path of [body.id, id, id.toUpperCase()]) {

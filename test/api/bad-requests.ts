@@ -53,9 +53,13 @@ export const routes: BadInput[] = [
     method: 'GET',
     path: `${account}?minPosition=17`,
   }),
-  wrong('minPosition of another stream', undefined, 'minPosition', {
+  wrong('minPosition of a stream that is not there', undefined, 'minPosition', {
     method: 'GET',
     path: `${account}?minPosition=2-1`,
+  }),
+  wrong('minPosition of stream 0', undefined, 'minPosition', {
+    method: 'GET',
+    path: `${account}?minPosition=0-0`,
   }),
   wrong('a negative minPosition', undefined, 'minPosition', {
     method: 'GET',
@@ -109,10 +113,22 @@ export const accounts: BadInput[] = [
     code: 'too_many_decimals',
     field: 'overdraftLimit',
   },
+  wrong(
+    'striped with a limit',
+    { currency: 'EUR', class: 'asset', striped: true, overdraftLimit: '0' },
+    'overdraftLimit',
+  ),
+  wrong(
+    'striped with a minimum',
+    { currency: 'EUR', class: 'asset', striped: true, minimumBalance: '0' },
+    'minimumBalance',
+  ),
+  wrong('striped by a word', { currency: 'EUR', class: 'asset', striped: 'yes' }, 'striped'),
   wrong('with a balance', { currency: 'EUR', class: 'asset', balance: '5' }, 'balance'),
 ].map((row) => ({ ...row, name: `an account ${row.name}`, path: '/v1/accounts' }))
 
 export const changes: BadInput[] = [
+  wrong('to be striped', { striped: true }, 'striped'),
   wrong('none', {}, 'body'),
   wrong('of the currency', { currency: 'USD' }, 'currency'),
   wrong('to an unknown status', { status: 'gone' }, 'status'),

@@ -61,7 +61,8 @@ t.test('batches', async (t) => {
     }
     const seq = (position: string) => Number(position.split('-')[1])
     t.equal(seq(spent.position), seq(rich.position) + 1)
-    t.ok(seq(answer.json.meta.position) >= seq(spent.position))
+    t.equal(answer.json.meta.positions.length, 1)
+    t.ok(seq(answer.json.meta.positions[0]) >= seq(spent.position))
     t.equal((await api.get('/v1/transactions/b1:poor')).status, 404)
   })
 
@@ -244,7 +245,7 @@ t.test('batches', async (t) => {
     t.equal(await balance('ada'), (Number(before) + 81.9).toFixed(2))
   })
 
-  t.test('binary flags: atomic and imported', async (t) => {
+  t.test('binary flags: atomic, ordered and imported', async (t) => {
     const { id: debit } = (await api.get('/v1/accounts/ben')).json.data
     const { id: credit } = (await api.get('/v1/accounts/cash')).json.data
     const item = {
@@ -262,6 +263,8 @@ t.test('batches', async (t) => {
     }
     t.equal((await flagged(0)).json.data.results[0].error.code, 'effective_date_in_the_past')
     refused(t, await flagged(1), 422, 'effective_date_in_the_past')
+    t.equal((await flagged(2)).json.data.results[0].error.code, 'effective_date_in_the_past')
+    refused(t, await flagged(3), 422, 'effective_date_in_the_past')
     t.same(outcomes(await flagged(4)), ['accepted'])
     const read = (await api.get(`/v1/transactions/${item.id}`)).json.data
     t.match(read, { imported: true, effectiveDate: '1993-01-05' })

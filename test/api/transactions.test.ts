@@ -47,6 +47,7 @@ t.test('transactions', async (t) => {
     const { id, recordedAt, balances, ...rest } = posted.json.data
     const cash = (await api.get('/v1/accounts/cash')).json.data
     const ada = (await api.get('/v1/accounts/ada')).json.data
+    t.equal(ada.position, posted.json.meta.position)
     t.same(rest, {
       name: 'deposit:1',
       type: 'transaction',
@@ -67,6 +68,7 @@ t.test('transactions', async (t) => {
         account: account.id,
         currency: 'EUR',
         version: account.version,
+        position: posted.json.meta.position,
         ...account.balances,
       })),
       'as the accounts are read afterwards',

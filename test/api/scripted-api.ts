@@ -1,0 +1,54 @@
+import { buildServer } from '../../src/api/server.js'
+import { CurrencyList } from '../../src/currency.js'
+import type { JournalReader } from '../../src/journal/reader.js'
+import { serverMetrics } from '../../src/metrics.js'
+import type { ScriptedShards } from '../actors/scripted-shards.js'
+import type { Teardown } from '../postgres.js'
+import type { Json } from './server.js'
+
+export interface ScriptedAnswer {
+  status: number
+  json: Json
+  headers: Record<string, unknown>
+}
+
+export interface ScriptedApi {
+  call(
+    method: 'GET' | 'POST' | 'PATCH',
+    path: string,
+    body?: object,
+    headers?: Record<string, string>,
+  ): Promise<ScriptedAnswer>
+}
+
+/** The API before shards, and a journal, that the test plays. */
+export async function scriptedApi(
+  t: Teardown,
+  shards: ScriptedShards,
+  readRecord: JournalReader['readRecord'] = () => Promise.reject(new Error('there is no journal')),
+): Promise<ScriptedApi> {
+  const status = { phase: 'serving', recordsDone: 0, recordsTotal: 0 } as const
+  const journal = { readRecord, close: async () => undefined }
+  const app = await buildServer(
+    {
+      clock: shards.clock,
+      currencies: new CurrencyList([]),
+      serving: () => ({ router: shards.router, journal }),
+    },
+    { status: () => status, shardMetrics: async () => [], metrics: serverMetrics(() => 0) },
+    {
+      logger: undefined,
+      logRequests: false,
+      logSlowMs: 1000,
+      logSample: 0,
+      bodyTimeoutMs: 1000,
+    },
+  )
+  t.teardown(() => app.close())
+  return {
+    async call(method, url, payload, headers = {}) {
+      const answer = await app.inject({ method, url, ...(payload && { payload }), headers })
+      return { status: answer.statusCode, json: answer.json(), headers: answer.headers }
+    },
+  }
+}
