@@ -48,7 +48,7 @@ interface Footprint {
 }
 
 function fillAccounts(): Footprint {
-  const table = new AccountTable([randomWord(), randomWord()])
+  const table = new AccountTable([randomWord(), randomWord()], 1)
   const body: AccountCreatedBody = {
     currency: 'EUR',
     scale: 2,
@@ -67,7 +67,7 @@ function fillIds(): Footprint {
   const table = new TransactionTable([randomWord(), randomWord()])
   return fill((row) => {
     const fingerprint = { low: row, high: randomWord() }
-    table.add(1, randomKey(), TransactionState.posted, fingerprint, row + 1)
+    table.add(1, randomKey(), TransactionState.posted, fingerprint, { stream: 1, seq: row + 1 })
     return table
   })
 }

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import envSchema from 'env-schema'
 import { type Static, Type } from 'typebox'
 import { type Currency, currencyCodePattern } from './currency.js'
+import { shardsMax } from './layout.js'
 import { scaleMax } from './money.js'
 
 /**
@@ -14,6 +16,7 @@ const schema = Type.Object({
   DAYBOOK_HOST: Type.String({ default: '127.0.0.1' }),
   DAYBOOK_PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535 }),
   DAYBOOK_DATA_DIR: Type.String({ default: './data' }),
+  DAYBOOK_SHARDS: Type.Integer({ default: shardsByDefault(), minimum: 1, maximum: shardsMax }),
   DAYBOOK_LOG_LEVEL: Type.Union(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) =>
       Type.Literal(level),
@@ -52,6 +55,8 @@ export interface Config {
     host: string
     port: number
     dataDirectory: string
+    /** Worker threads that own the book's slots; may change at any restart. */
+    shards: number
     databaseUrl: string | undefined
     logLevel: string
     /** A line per request, for it costs a third of the throughput. */
@@ -91,6 +96,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       host: env.DAYBOOK_HOST,
       port: env.DAYBOOK_PORT,
       dataDirectory: env.DAYBOOK_DATA_DIR,
+      shards: env.DAYBOOK_SHARDS,
       databaseUrl: env.DATABASE_URL,
       logLevel: env.DAYBOOK_LOG_LEVEL,
       logRequests: env.DAYBOOK_LOG_REQUESTS,
@@ -180,4 +186,10 @@ function deepFreeze<T extends object>(value: T): T {
 /** A setting that cannot be used; the message names it. */
 export class ConfigError extends Error {
   readonly code = 'invalid_configuration'
+}
+
+/** One shard on two cores, for HTTP takes the other; above that all cores but one. */
+function shardsByDefault(): number {
+  const cores = availableParallelism()
+  return cores <= 2 ? 1 : Math.min(cores - 1, shardsMax)
 }

@@ -10,12 +10,12 @@ import { refusalOf } from './actors/refusals.js'
 import type { Shard, ShardObserver } from './actors/shard.js'
 
 /** A shard's metrics, kept in its own thread and collected from there as plain data. */
-export function shardMetrics(stream: number): {
+export function shardMetrics(shard: number): {
   observer: ShardObserver
   collect(gauges: Shard['gauges']): Promise<object>
 } {
   const registers = [new Registry()]
-  registers[0].setDefaultLabels({ stream: String(stream) })
+  registers[0].setDefaultLabels({ shard: String(shard) })
   const batchRecords = new Histogram({
     name: 'daybook_batch_records',
     help: 'Records committed together by one COPY',
@@ -63,6 +63,14 @@ export function shardMetrics(stream: number): {
     accounts: gauge('daybook_accounts', 'Accounts in memory'),
     transactions: gauge('daybook_transactions', 'Remembered transaction ids'),
     holds: gauge('daybook_holds', 'Pending holds'),
+    coordinations: gauge(
+      'daybook_coordinations',
+      'Commands that are being decided together with other shards',
+    ),
+    reservedAccounts: gauge(
+      'daybook_reserved_accounts',
+      'Accounts of which undecided transactions hold an amount',
+    ),
     settlements: gauge('daybook_settlements', 'Commits of unknown outcome that were settled'),
   }
   return {

@@ -3,20 +3,25 @@ import { join } from 'node:path'
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { Router } from './actors/router.js'
-import { type ShardFault, ShardThread } from './actors/shard-thread.js'
+import type { RecoveryPlan } from './actors/shard-recovery.js'
+import { connectPeers, type ShardFault, ShardThread } from './actors/shard-thread.js'
 import type { ServingParts } from './api/context.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config } from './config.js'
+import { digestChain } from './journal/digest.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './journal/embedded.js'
 import { migrate } from './journal/migrate.js'
+import { postgresStore } from './journal/postgres-session.js'
 import { postgresReader } from './journal/reader.js'
-import { type BookLayout, readLayout, takeOver } from './journal/take-over.js'
+import { slotCount } from './key.js'
+import type { Layout } from './layout.js'
+import { recover } from './recovery.js'
 
 /**
  * One Daybook process: Postgres, the shards, the router between them and the API.
  *
  *     created ─▶ starting Postgres ─▶ connecting ─▶ migrating ─▶ warming up ─▶ taking over ─▶ reading the rest
- *             ─▶ serving ─▶ stopping ─▶ stopped
+ *             ─▶ settling ─▶ (opening a generation) ─▶ serving ─▶ stopping ─▶ stopped
  *
  * Nothing is taken from a process that runs before `taking over`. A shard that cannot go on, above
  * all because another process has taken its stream, ends the whole node: see `onFault`.
@@ -29,6 +34,8 @@ export type NodePhase =
   | 'warming_up'
   | 'taking_over'
   | 'reading_rest'
+  | 'settling'
+  | 'opening_generation'
   | 'serving'
   | 'stopping'
   | 'stopped'
@@ -49,7 +56,9 @@ export class DaybookNode {
   readonly #progress = new Map<number, { recordsDone: number; recordsTotal: number }>()
   #phase: NodePhase = 'created'
   #postgres: EmbeddedPostgres | undefined
-  #shards: ShardThread[] = []
+  readonly #shards: ShardThread[] = []
+  /** Frames of shards that serve while others are not there yet. */
+  readonly #early: ArrayBuffer[] = []
   #serving: ServingParts | undefined
   /** A shard cannot go on: nothing may be waited for, and nothing answered. */
   #faulted = false
@@ -86,22 +95,32 @@ export class DaybookNode {
       await client.connect()
       this.#enter('migrating')
       await migrate(client)
-      this.#enter('warming_up')
-      const layout = await readLayout(client)
-      this.#shards = layout.layout.streams.map((stream) =>
-        this.#startShard(stream, connectionString),
-      )
-      await Promise.all(this.#shards.map((shard) => shard.warmUp()))
-      this.#enter('taking_over')
-      await takeOver(client, this.#owner, layout, (message) => this.#log.warn(message))
-      this.#tookOver = true
-      this.#enter('reading_rest')
-      await Promise.all(this.#shards.map((shard) => shard.serve()))
-      this.#serving = this.#wire(layout, connectionString)
-      this.#enter('serving')
     } finally {
       await client.end().catch(() => undefined)
     }
+    const { process, book } = this.#config
+    const { layout } = await recover({
+      connectionString,
+      shards: process.shards,
+      store: postgresStore(connectionString, process.commitTimeoutMs),
+      clock: this.clock,
+      chain: digestChain(book.digestKey),
+      random: Math.random,
+      owner: this.#owner,
+      leaseMs: process.leaseMs,
+      commitTimeoutMs: process.commitTimeoutMs,
+      startShard: (plan) => this.#startShard(plan, connectionString),
+      enter: (phase) => {
+        this.#enter(phase)
+        if (phase === 'reading_rest') this.#tookOver = true
+        if (phase === 'taking_over') connectPeers(this.#shards)
+      },
+      log: (message) => this.#log.warn(message),
+      onTrouble: (error) => this.#log.warn(error.message),
+    })
+    this.#serving = this.#wire(layout, connectionString)
+    for (const frame of this.#early.splice(0)) this.#serving.router.receive(frame)
+    this.#enter('serving')
   }
 
   /** Finishes what has been accepted, then stops the shards and Postgres. */
@@ -112,6 +131,8 @@ export class DaybookNode {
     this.#abort.abort()
     if (wasServing && !this.#faulted) {
       await this.#serving?.router.drained()
+      // All of them first: a shard that has nothing to do itself may still be needed by others.
+      await Promise.all(this.#shards.map((shard) => shard.drain()))
       await Promise.all(this.#shards.map((shard) => shard.stop()))
     }
     await Promise.all(this.#shards.map((shard) => shard.terminate()))
@@ -173,46 +194,54 @@ export class DaybookNode {
     return client
   }
 
-  #startShard(stream: number, connectionString: string): ShardThread {
+  #startShard(plan: RecoveryPlan, connectionString: string): ShardThread {
     const { process, book } = this.#config
-    return new ShardThread(
+    const { shard, shards } = plan.place
+    const thread = new ShardThread(
       {
         options: {
-          stream,
+          plan,
           owner: this.#owner,
           leaseMs: process.leaseMs,
           commitTimeoutMs: process.commitTimeoutMs,
           admissionTimeoutMs: process.admissionTimeoutMs,
           limits: {
-            accountsMax: process.accountsMax,
-            transactionsMax: process.transactionsMax,
+            accountsMax: Math.ceil(process.accountsMax / shards),
+            transactionsMax: Math.ceil(process.transactionsMax / shards),
           },
         },
         connectionString,
         digestKey: book.digestKey,
       },
       {
-        onFrame: (frame) => this.#serving?.router.receive(frame),
-        onProgress: (progress) => void this.#progress.set(stream, progress),
-        onTrouble: (message) => this.#log.warn({ stream }, message),
+        onFrame: (frame) => {
+          if (this.#serving === undefined) this.#early.push(frame)
+          else this.#serving.router.receive(frame)
+        },
+        onProgress: (progress) => void this.#progress.set(shard, progress),
+        onTrouble: (message) => this.#log.warn({ shard }, message),
         onFault: (fault) => this.#fault(fault),
       },
     )
+    this.#shards.push(thread)
+    return thread
   }
 
   /** The one place that knows that all shards are in this process. */
-  #wire(layout: BookLayout, connectionString: string): ServingParts {
+  #wire(layout: Layout, connectionString: string): ServingParts {
     const { process } = this.#config
-    const shardOfSlot = layout.streamOfSlot.map((stream) =>
-      this.#shards.findIndex((shard) => shard.stream === stream),
-    )
     const limits = {
       inFlightCommandsMax: process.inFlightCommandsMax,
       inFlightBytesMax: process.inFlightCommandsMax * 4096,
       requestTimeoutMs: process.requestTimeoutMs,
     }
+    const ports = this.#shards.map((shard, index) => ({
+      stream: layout.streams[index],
+      send: (frame: ArrayBuffer) => shard.send(frame),
+    }))
+    const shardOfSlot = Int32Array.from({ length: slotCount }, (_, slot) => layout.shardOf(slot))
     return {
-      router: new Router(this.clock, limits, this.#shards, shardOfSlot),
+      router: new Router(this.clock, limits, ports, shardOfSlot),
       journal: postgresReader(connectionString, {
         timeoutMs: process.commitTimeoutMs,
         onError: (error) => this.#log.warn({ err: error }, 'a connection for reading broke'),

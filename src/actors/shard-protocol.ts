@@ -1,4 +1,7 @@
-import type { RecoveryProgress, ShardOptions } from './shard.js'
+import type { MessagePort } from 'node:worker_threads'
+import type { StreamCounts } from '../journal/message-counts.js'
+import type { Generation, ShardOptions } from './shard.js'
+import type { RecoveryProgress } from './shard-recovery.js'
 
 /** What a shard's worker is started with; plain data. */
 export interface ShardWorkerData {
@@ -11,7 +14,11 @@ export interface ShardWorkerData {
 export type ToShard =
   | ArrayBuffer
   | { type: 'warmUp' }
-  | { type: 'serve' }
+  | { type: 'readRest' }
+  | { type: 'serve'; generation: Generation }
+  /** A channel to another shard. */
+  | { type: 'peer'; shard: number; port: MessagePort }
+  | { type: 'drain' }
   | { type: 'metrics'; id: number }
   | { type: 'stop' }
 
@@ -19,6 +26,8 @@ export type ToShard =
 export type FromShard =
   | ArrayBuffer
   | { type: 'warm' }
+  | { type: 'restRead'; counts: StreamCounts[] }
+  | { type: 'drained' }
   | { type: 'serving' }
   | { type: 'trouble'; message: string }
   | { type: 'progress'; progress: RecoveryProgress }

@@ -1,5 +1,7 @@
-import { Worker } from 'node:worker_threads'
-import type { RecoveryProgress } from './shard.js'
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import type { StreamCounts } from '../journal/message-counts.js'
+import type { Generation } from './shard.js'
+import type { RecoveryProgress } from './shard-recovery.js'
 import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
 
 export interface ShardThreadListener {
@@ -23,21 +25,22 @@ export class ShardFault extends Error {
 
 /** A shard's worker thread, seen from the main thread. */
 export class ShardThread {
-  readonly stream: number
   readonly #worker: Worker
   readonly #listener: ShardThreadListener
   /** Resolved by the message of that type. */
-  readonly #awaited = new Map<string, { resolve(): void; reject(fault: Error): void }>()
+  readonly #awaited = new Map<
+    string,
+    { resolve(message: Exclude<FromShard, ArrayBuffer>): void; reject(fault: Error): void }
+  >()
   readonly #metrics = new Map<number, (metrics: object) => void>()
   #nextMetrics = 1
   #stopped = false
 
   constructor(data: ShardWorkerData, listener: ShardThreadListener) {
-    this.stream = data.options.stream
     this.#listener = listener
     this.#worker = new Worker(new URL('./shard-worker.js', import.meta.url), {
       workerData: data,
-      name: `shard ${data.options.stream}`,
+      name: `shard ${data.options.plan.place.shard}`,
     })
     this.#worker.on('message', (message: FromShard) => this.#receive(message))
     this.#worker.on('error', (error: Error) => {
@@ -54,16 +57,33 @@ export class ShardThread {
   }
 
   /** Replays the journal as far as it is written now. */
-  warmUp(): Promise<void> {
-    return this.#request({ type: 'warmUp' }, 'warm')
+  async warmUp(): Promise<void> {
+    await this.#request({ type: 'warmUp' }, 'warm')
   }
 
-  /** Becomes the stream's writer, reads the rest, and serves. */
-  serve(): Promise<void> {
-    return this.#request({ type: 'serve' }, 'serving')
+  /** Replays what has been written since; returns the messages of the streams that it reads. */
+  async readRest(): Promise<StreamCounts[]> {
+    const answer = await this.#request({ type: 'readRest' }, 'restRead')
+    return 'counts' in answer ? answer.counts : []
   }
 
-  /** Finishes what has been accepted and ends the thread. */
+  /** Becomes the writer of its stream in that generation, and serves. */
+  async serve(generation: Generation): Promise<void> {
+    await this.#request({ type: 'serve', generation }, 'serving')
+  }
+
+  /** Resolves when nothing is under way in the shard any more. */
+  async drain(): Promise<void> {
+    await this.#request({ type: 'drain' }, 'drained')
+  }
+
+  /** Gives the shard a channel to the shard of that number. */
+  connect(shard: number, port: MessagePort): void {
+    const message: ToShard = { type: 'peer', shard, port }
+    this.#worker.postMessage(message, [port])
+  }
+
+  /** Ends the shard and its thread; what is under way may or may not become durable. */
   async stop(): Promise<void> {
     await this.#request({ type: 'stop' }, 'stopped')
   }
@@ -92,7 +112,7 @@ export class ShardThread {
     this.#worker.postMessage(message)
   }
 
-  #request(message: ToShard, answer: string): Promise<void> {
+  #request(message: ToShard, answer: string): Promise<Exclude<FromShard, ArrayBuffer>> {
     return new Promise((resolve, reject) => {
       this.#awaited.set(answer, { resolve, reject })
       this.#tell(message)
@@ -119,7 +139,7 @@ export class ShardThread {
         break
       default:
         if (message.type === 'stopped') this.#stopped = true
-        this.#awaited.get(message.type)?.resolve()
+        this.#awaited.get(message.type)?.resolve(message)
         this.#awaited.delete(message.type)
     }
   }
@@ -133,5 +153,16 @@ export class ShardThread {
     for (const { reject } of this.#awaited.values()) reject(fault)
     this.#awaited.clear()
     this.#listener.onFault(fault)
+  }
+}
+
+/** Gives each pair of shards a channel of its own, so that frames between them stay in order. */
+export function connectPeers(shards: readonly ShardThread[]): void {
+  for (const [one, shard] of shards.entries()) {
+    for (let other = one + 1; other < shards.length; other++) {
+      const { port1, port2 } = new MessageChannel()
+      shard.connect(other, port1)
+      shards[other].connect(one, port2)
+    }
   }
 }

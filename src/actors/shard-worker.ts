@@ -1,4 +1,4 @@
-import { parentPort, workerData } from 'node:worker_threads'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
 import { digestChain } from '../journal/digest.js'
 import { postgresStore } from '../journal/postgres-session.js'
@@ -15,13 +15,21 @@ const tell = (message: FromShard) => port.postMessage(message)
 const fail = (fault: Error & { code?: string }) =>
   tell({ type: 'fault', code: fault.code ?? 'internal_error', message: fault.message })
 
-const metrics = shardMetrics(options.stream)
+const metrics = shardMetrics(options.plan.place.shard)
+/** Channels to the other shards, by number. */
+const peers: (MessagePort | undefined)[] = []
+
 const shard = new Shard(options, {
   clock: systemClock,
   store: postgresStore(connectionString, options.commitTimeoutMs),
   random: Math.random,
   chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),
   send: (frame) => port.postMessage(frame, [frame]),
+  sendToPeer(to, frame) {
+    const peer = peers[to]
+    if (peer === undefined) throw new Error(`there is no channel to shard ${to}`)
+    peer.postMessage(frame, [frame])
+  },
   onStopped: fail,
   onProgress: (progress) => tell({ type: 'progress', progress }),
   onTrouble: (error) => tell({ type: 'trouble', message: error.message }),
@@ -38,9 +46,18 @@ async function control(message: Exclude<ToShard, ArrayBuffer>): Promise<void> {
     case 'warmUp':
       await shard.warmUp()
       return tell({ type: 'warm' })
+    case 'readRest':
+      return tell({ type: 'restRead', counts: await shard.readRest() })
     case 'serve':
-      await shard.serve()
+      await shard.serve(message.generation)
       return tell({ type: 'serving' })
+    case 'peer':
+      peers[message.shard] = message.port
+      message.port.on('message', (frame: ArrayBuffer) => shard.receiveFromPeer(frame))
+      return
+    case 'drain':
+      await shard.drain()
+      return tell({ type: 'drained' })
     case 'metrics':
       return tell({
         type: 'metrics',
@@ -48,7 +65,8 @@ async function control(message: Exclude<ToShard, ArrayBuffer>): Promise<void> {
         metrics: await metrics.collect(shard.gauges),
       })
     case 'stop':
-      await shard.stop()
+      shard.stop()
+      for (const peer of peers) peer?.close()
       tell({ type: 'stopped' })
       return port.close()
   }

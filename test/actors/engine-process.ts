@@ -1,56 +1,114 @@
 import { randomUUID } from 'node:crypto'
 import { Router, type RouterLimits } from '../../src/actors/router.js'
 import { Shard, type ShardOptions } from '../../src/actors/shard.js'
+import type { RecoveryPlan } from '../../src/actors/shard-recovery.js'
 import type { Clock } from '../../src/clock.js'
 import { digestChain } from '../../src/journal/digest.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import type { JournalSession, JournalStore } from '../../src/journal/session.js'
+import { slotCount } from '../../src/key.js'
+import type { Layout } from '../../src/layout.js'
+import { recover } from '../../src/recovery.js'
 import type { TestClock } from './test-clock.js'
 
 export interface EngineOptions {
   connectionString: string
+  /** Number of shards; 1 if absent. */
+  shards?: number
   clock?: TestClock
   /** Puts a store that makes faults around the real one. */
   wrap?: (store: JournalStore) => JournalStore
-  shard?: Partial<ShardOptions>
+  shard?: Partial<Omit<ShardOptions, 'plan'>>
   router?: Partial<RouterLimits>
   random?: () => number
 }
 
-export const stream = 1
-
 /** One life of the process: from its start to its crash. */
 export class EngineProcess {
   readonly owner = randomUUID()
-  readonly shard: Shard
-  readonly router: Router
-  fault: Error | undefined
+  readonly #options: EngineOptions
+  readonly #clock: Clock
+  readonly #store: JournalStore
   readonly #sessions = new Set<JournalSession>()
+  shards: Shard[] = []
+  router!: Router
+  layout!: Layout
+  fault: Error | undefined
   /** Calls to the store that have not returned yet. */
   #calls = 0
+  /** Frames on their way between shards. */
+  #frames = 0
   #alive = true
 
   constructor(options: EngineOptions, clock: TestClock) {
-    const ownClock = this.#clockWhileAlive(clock)
+    this.#options = options
+    this.#clock = this.#clockWhileAlive(clock)
     const real = postgresStore(options.connectionString, 5000)
+    this.#store = this.#storeWhileAlive(options.wrap?.(real) ?? real)
+  }
+
+  /** The phases of src/recovery.ts, with the shards in this thread. */
+  async start(): Promise<void> {
+    const shards = this.#options.shards ?? 1
+    const { layout } = await recover({
+      connectionString: this.#options.connectionString,
+      shards,
+      store: this.#store,
+      clock: this.#clock,
+      chain: digestChain(),
+      random: this.#options.random ?? Math.random,
+      owner: this.owner,
+      leaseMs: 10_000,
+      commitTimeoutMs: 5000,
+      startShard: (plan) => this.#startShard(plan),
+      enter: () => undefined,
+      log: () => undefined,
+      onTrouble: () => undefined,
+    })
+    this.layout = layout
+    this.router = new Router(
+      this.#clock,
+      {
+        inFlightCommandsMax: 65_536,
+        inFlightBytesMax: 1 << 28,
+        requestTimeoutMs: 1e12,
+        ...this.#options.router,
+      },
+      this.shards.map((shard, index) => ({
+        stream: layout.streams[index],
+        send: (frame: ArrayBuffer) => {
+          if (this.#alive) shard.receive(frame)
+        },
+      })),
+      Int32Array.from({ length: slotCount }, (_, slot) => layout.shardOf(slot)),
+    )
+    for (const frame of this.#early.splice(0)) this.router.receive(frame)
+  }
+
+  readonly #early: ArrayBuffer[] = []
+
+  #startShard(plan: RecoveryPlan): Shard {
     const shard = new Shard(
       {
-        stream,
+        plan,
         owner: this.owner,
         leaseMs: 10_000,
         commitTimeoutMs: 5000,
         admissionTimeoutMs: 5000,
         limits: { accountsMax: 1000, transactionsMax: 100_000 },
-        ...options.shard,
+        ...this.#options.shard,
       },
       {
-        clock: ownClock,
-        store: this.#storeWhileAlive(options.wrap?.(real) ?? real),
-        random: options.random ?? Math.random,
+        clock: this.#clock,
+        store: this.#store,
+        random: this.#options.random ?? Math.random,
         chain: digestChain(),
         send: (frame) => {
-          if (this.#alive) this.router.receive(frame)
+          if (!this.#alive) return
+          if (this.router === undefined) this.#early.push(frame)
+          else this.router.receive(frame)
         },
+        sendToPeer: (to, frame) => this.#sendToPeer(to, frame),
         onStopped: (fault) => {
           this.fault = fault
         },
@@ -64,30 +122,37 @@ export class EngineProcess {
         },
       },
     )
-    this.shard = shard
-    const port = { stream, send: (frame: ArrayBuffer) => this.#alive && shard.receive(frame) }
-    this.router = new Router(
-      ownClock,
-      {
-        inFlightCommandsMax: 65_536,
-        inFlightBytesMax: 1 << 28,
-        requestTimeoutMs: 1e12,
-        ...options.router,
-      },
-      [port as { stream: number; send(frame: ArrayBuffer): void }],
-      new Int32Array(1024),
-    )
+    this.shards.push(shard)
+    return shard
+  }
+
+  /** Frames between shards arrive later, and those from one shard to another in order. */
+  #sendToPeer(to: number, frame: ArrayBuffer): void {
+    this.#frames += 1
+    setImmediate(() => {
+      this.#frames -= 1
+      if (!this.#alive) return
+      try {
+        this.shards[to].receiveFromPeer(frame)
+      } catch (error) {
+        this.fault = error as Error
+      }
+    })
   }
 
   get isBusy(): boolean {
-    return this.#calls > 0 || this.shard.gauges.openRecords > 0
+    return (
+      this.#calls > 0 ||
+      this.#frames > 0 ||
+      this.shards.some(({ gauges }) => gauges.openRecords > 0 || gauges.coordinations > 0)
+    )
   }
 
   /** From here on this process does nothing any more, whatever it was doing. */
   kill(): void {
     this.#alive = false
     for (const session of this.#sessions) session.close()
-    this.router.close()
+    this.router?.close()
   }
 
   #clockWhileAlive(clock: TestClock): Clock {

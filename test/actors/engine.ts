@@ -12,6 +12,7 @@ import {
   writeRead,
   writeTransaction,
 } from '../../src/actors/command.js'
+import { bookDigest } from '../../src/actors/digest.js'
 import type { FrameWriter } from '../../src/actors/frame.js'
 import { refusalOf } from '../../src/actors/refusals.js'
 import type { Reply } from '../../src/actors/reply.js'
@@ -31,7 +32,6 @@ import {
   type TransactionBody,
   viewRecord,
 } from '../../src/journal/record.js'
-import { readLayout, takeOver } from '../../src/journal/take-over.js'
 import {
   formatKey,
   isUuid,
@@ -42,7 +42,7 @@ import {
   slotOf,
 } from '../../src/key.js'
 import { normalise, parseDecimal } from '../../src/money.js'
-import { type EngineOptions, EngineProcess, stream } from './engine-process.js'
+import { type EngineOptions, EngineProcess } from './engine-process.js'
 import {
   type AccountChange,
   type AccountView,
@@ -67,11 +67,17 @@ const tenant = 1
 export async function emptyBook(connectionString: string): Promise<void> {
   await withClient(connectionString, async (client) => {
     await migrate(client)
-    await endOldBackends(client, { streams: [stream] })
+    const { rows } = await client.query<{ id: number }>('select id from daybook.stream')
+    await endOldBackends(client, { streams: rows.map((row) => row.id) })
     await client.query('truncate daybook.journal')
+    await client.query('delete from daybook.stream where id > 1')
     await client.query(
       `update daybook.stream set head = 0, digest = decode(repeat('00', 32), 'hex'),
-         owner = null, backend_pid = null, backend_start = null`,
+         closed = false, owner = null, backend_pid = null, backend_start = null`,
+    )
+    await client.query(
+      `update daybook.book
+       set generation = 1, slots = decode(repeat('00000001', 1024), 'hex')`,
     )
   })
 }
@@ -111,7 +117,7 @@ export class Engine {
   }
 
   private constructor(options: EngineOptions) {
-    this.#options = options
+    this.#options = { ...options }
     this.clock = options.clock ?? new TestClock()
     this.#reader = postgresReader(options.connectionString, {
       timeoutMs: 10_000,
@@ -119,8 +125,18 @@ export class Engine {
     })
   }
 
+  /** The only shard. */
   get shard(): Shard {
-    return this.#process.shard
+    return this.#process.shards[0]
+  }
+
+  get shards(): readonly Shard[] {
+    return this.#process.shards
+  }
+
+  /** The digest of the whole book as it is in memory. */
+  get digest(): bigint {
+    return bookDigest(this.shards.map((shard) => shard.book))
   }
 
   get router(): Router {
@@ -169,14 +185,16 @@ export class Engine {
   }
 
   /** A crash, and a new process that recovers from the journal. */
-  async restart(): Promise<void> {
+  async restart(shards?: number): Promise<void> {
     this.crash()
+    if (shards !== undefined) this.#options.shards = shards
     await this.#boot()
   }
 
   /** A graceful end. */
   async stop(): Promise<void> {
-    await this.#process.shard.stop()
+    await Promise.all(this.shards.map((shard) => shard.drain()))
+    for (const shard of this.shards) shard.stop()
     await this.close()
   }
 
@@ -190,13 +208,8 @@ export class Engine {
 
   /** The phases of src/node.ts from `warming_up` to `serving`. */
   async #boot(): Promise<void> {
-    const next = new EngineProcess(this.#options, this.clock)
-    this.#process = next
-    await next.shard.warmUp()
-    await withClient(this.#options.connectionString, async (client) =>
-      takeOver(client, next.owner, await readLayout(client), () => undefined),
-    )
-    await next.shard.serve()
+    this.#process = new EngineProcess(this.#options, this.clock)
+    await this.#process.start()
   }
 
   async createAccount(body: NewAccount): Promise<EngineAnswer> {
@@ -246,7 +259,17 @@ export class Engine {
     )
   }
 
+  /** All or none on the shard of the first id; else one after the other, each on its own shard. */
   async batch(bodies: NewTransaction[], atomic: boolean): Promise<EngineAnswer> {
+    if (!atomic && bodies.length > 1 && this.shards.length > 1) {
+      const items: ItemAnswer[] = []
+      for (const body of bodies) {
+        const answer = await this.batch([body], false)
+        if (answer.outcome !== 'batch') return answer
+        items.push(...answer.items)
+      }
+      return { outcome: 'batch', items }
+    }
     const inputs = bodies.map((body) => this.#transactionInput(body))
     return await this.#ask(inputs[0].id, bodies.length + 1, (frame, request) => {
       writeBatchHead(frame, this.#context, request, { count: bodies.length, atomic })
@@ -267,7 +290,7 @@ export class Engine {
         }),
       )
       if (read.kind !== 'transaction') return await this.#answerOf(read)
-      const words = await this.#reader.readRecord(read.stream, read.body.recordSeq)
+      const words = await this.#reader.readRecord(read.body.recordStream, read.body.recordSeq)
       postings = reversedPostings(words)
     }
     const input: FollowUpInput = {
@@ -346,8 +369,8 @@ export class Engine {
           balances: this.#balancesOf(outcome),
         }
       case 'transaction': {
-        const { recordSeq, remaining, replayed } = outcome.body
-        const words = await this.#reader.readRecord(outcome.stream, recordSeq)
+        const { recordStream, recordSeq, remaining, replayed } = outcome.body
+        const words = await this.#reader.readRecord(recordStream, recordSeq)
         return {
           outcome: replayed ? 'replayed' : 'read',
           seq: recordSeq,

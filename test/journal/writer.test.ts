@@ -443,7 +443,6 @@ class TestWriter {
           onStopped: (fault) => this.stopped.push(fault),
         },
       },
-      { head: 0, digest: emptyDigest },
     )
   }
 

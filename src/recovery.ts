@@ -1,0 +1,135 @@
+import pg from 'pg'
+import type { RecoveryPlan } from './actors/shard-recovery.js'
+import type { Generation } from './actors/shard.js'
+import { openGeneration } from './journal/generation.js'
+import type { StreamCounts } from './journal/message-counts.js'
+import { type SettlementParts, settleMessages } from './journal/settlement.js'
+import { JournalFault } from './journal/session.js'
+import { type BookLayout, readLayout, takeOver } from './journal/take-over.js'
+import { dealSlots, Layout } from './layout.js'
+
+/** A shard as recovery sees it, in this thread or in one of its own. */
+export interface RecoveringShard {
+  warmUp(): Promise<void>
+  readRest(): Promise<StreamCounts[]>
+  serve(generation: Generation): Promise<void>
+}
+
+export interface RecoveryOptions<T extends RecoveringShard> extends SettlementParts {
+  connectionString: string
+  shards: number
+  startShard(plan: RecoveryPlan): T
+  /** Called as each phase begins. */
+  enter(
+    phase: 'warming_up' | 'taking_over' | 'reading_rest' | 'settling' | 'opening_generation',
+  ): void
+  log(message: string): void
+}
+
+/**
+ * From the journal to shards that serve:
+ *
+ *     warm up ─▶ take over ─▶ read the rest ─▶ settle messages ─▶ (open a new generation) ─▶ serve
+ *
+ * Nothing is taken before the take-over, and nobody answers before the last step. A crash at any
+ * point leaves streams from which the next start comes to the same.
+ */
+export async function recover<T extends RecoveringShard>(
+  options: RecoveryOptions<T>,
+): Promise<{ shards: T[]; layout: Layout }> {
+  const { owner, log, enter } = options
+  enter('warming_up')
+  const book = await withClient(options, readLayout)
+  const changes = book.layout.shards !== options.shards
+  const shards = plansOf(book, options.shards).map((plan) => options.startShard(plan))
+  await Promise.all(shards.map((shard) => shard.warmUp()))
+  enter('taking_over')
+  await withClient(options, (client) => takeOver(client, owner, book, log))
+  enter('reading_rest')
+  await settle(options, book, shards)
+  let serving: BookLayout = book
+  if (changes) {
+    enter('opening_generation')
+    serving = await openNext(options, book)
+  }
+  const { streamOfSlot, layout } = serving
+  await Promise.all(
+    shards.map((shard) => shard.serve({ generation: layout.generation, streamOfSlot })),
+  )
+  return { shards, layout }
+}
+
+/** What each shard has to read. */
+function plansOf(book: BookLayout, shards: number): RecoveryPlan[] {
+  const { layout, streamOfSlot, closed } = book
+  const changes = layout.shards !== shards
+  // The streams of a new generation have no ids yet, but its slots are dealt out the same.
+  const next = changes
+    ? new Layout(
+        layout.generation + 1,
+        dealSlots(Array.from({ length: shards }, (_, index) => index)),
+      )
+    : layout
+  const shardOfSlot = Uint8Array.from(streamOfSlot, (_, slot) => next.shardOf(slot))
+  return Array.from({ length: shards }, (_, shard) => ({
+    place: { shard, shards, shardOfSlot },
+    closed,
+    newest: { generation: layout.generation, streamOfSlot },
+    changes,
+  }))
+}
+
+/** Reads what has been written since the warm-up, and makes up for what a crash has cut off. */
+async function settle(
+  options: RecoveryOptions<RecoveringShard>,
+  book: BookLayout,
+  shards: readonly RecoveringShard[],
+): Promise<void> {
+  const read = await Promise.all(shards.map((shard) => shard.readRest()))
+  options.enter('settling')
+  const counts = new Map(read.flat().map((stream) => [stream.stream, stream]))
+  const settled = await settleMessages(book.layout, [...counts.values()], options)
+  if (settled === 0) return
+  options.log(`${settled} messages between shards had been cut off and are settled`)
+  await Promise.all(shards.map((shard) => shard.readRest()))
+}
+
+/** Opens the next generation; tries again while the outcome is not known. */
+async function openNext(
+  options: RecoveryOptions<RecoveringShard>,
+  book: BookLayout,
+): Promise<BookLayout> {
+  for (;;) {
+    try {
+      return await withClient(options, (client) =>
+        openGeneration(client, options.owner, book, options.shards, options.log),
+      )
+    } catch (error) {
+      if (error instanceof JournalFault || error instanceof RangeError) throw error
+      options.onTrouble(error as Error)
+      await new Promise<void>((resolve) => {
+        options.clock.schedule(retryDelayMs, resolve)
+      })
+    }
+  }
+}
+
+const retryDelayMs = 200
+
+async function withClient<T>(
+  options: RecoveryOptions<RecoveringShard>,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = new pg.Client({
+    connectionString: options.connectionString,
+    application_name: 'daybook start',
+    connectionTimeoutMillis: options.commitTimeoutMs,
+  })
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    return await work(client)
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
