@@ -1,10 +1,10 @@
 import pg from 'pg'
-import type { RecoveryPlan } from './actors/shard-recovery.js'
 import type { Generation } from './actors/shard.js'
+import type { RecoveryPlan } from './actors/shard-recovery.js'
 import { openGeneration } from './journal/generation.js'
 import type { StreamCounts } from './journal/message-counts.js'
-import { type SettlementParts, settleMessages } from './journal/settlement.js'
 import { JournalFault } from './journal/session.js'
+import { type SettlementParts, settleMessages } from './journal/settlement.js'
 import { type BookLayout, readLayout, takeOver } from './journal/take-over.js'
 import { dealSlots, Layout } from './layout.js'
 

@@ -164,8 +164,7 @@ function applyTransaction(
     if (!record.idElsewhere) book.rebuild?.addHold(tenant, record.id, postings)
     return
   }
-  const expiresAt =
-    body.expiresAt === undefined ? Number.POSITIVE_INFINITY : Number(body.expiresAt)
+  const expiresAt = body.expiresAt === undefined ? Number.POSITIVE_INFINITY : Number(body.expiresAt)
   book.holds.add({ row, postings, expiresAt, busy: false, dueAt: expiresAt, queued: false })
 }
 
@@ -333,12 +332,7 @@ function sideRow(book: Book, tenant: number, key: Key, side: Side): number {
 }
 
 /** Makes the record's id known; returns its row, or -1 if it lives on another shard. */
-function remember(
-  book: Book,
-  record: RecordView,
-  state: TransactionState,
-  seq: number,
-): number {
+function remember(book: Book, record: RecordView, state: TransactionState, seq: number): number {
   const { tenant, id, idElsewhere, words, start } = record
   if (idElsewhere || (book.rebuild !== undefined && !book.owns(id))) return -1
   const fingerprint = {

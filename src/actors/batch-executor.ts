@@ -121,12 +121,7 @@ export class BatchExecutor {
   }
 
   /** Carries out all items or none. */
-  #atomic(
-    batch: OpenBatch,
-    words: Uint32Array,
-    items: readonly number[],
-    timeMs: number,
-  ): void {
+  #atomic(batch: OpenBatch, words: Uint32Array, items: readonly number[], timeMs: number): void {
     if (this.#joins(batch, words, items)) return
     const verdict = this.#judge(words, items, timeMs)
     if (verdict.kind === 'refused') {
@@ -227,10 +222,7 @@ export class BatchExecutor {
   }
 
   /** An atomic batch is refused for the item at `index`. */
-  #refuse(
-    batch: OpenBatch,
-    refused: { refusal: number; index: number; restsOn: number },
-  ): void {
+  #refuse(batch: OpenBatch, refused: { refusal: number; index: number; restsOn: number }): void {
     const { outputs, replies } = this.#bench
     outputs.onRefused(refused.refusal)
     const frame = outputs.answersResting(refused.restsOn)

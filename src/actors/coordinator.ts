@@ -215,9 +215,7 @@ export class Coordinator {
   /** A record of the coordination has joined the open batch; numbers its messages. */
   tell(coordination: Coordination, words: Uint32Array, seq: number): void {
     const { counts } = this.#bench
-    const messages = counts
-      .send(words, 0)
-      .map((shard) => ({ shard, number: counts.sent[shard] }))
+    const messages = counts.send(words, 0).map((shard) => ({ shard, number: counts.sent[shard] }))
     coordination.records.push({ words, seq, messages })
     if (coordination.firstSeq === 0) coordination.firstSeq = seq
     coordination.lastSeq = seq

@@ -75,9 +75,7 @@ export class Executor {
       case CommandKind.postHold:
       case CommandKind.voidHold:
       case CommandKind.reverse:
-        return (
-          book.transactions.find(tenant, id) >= 0 || underWay.has(tenant, words, at + Word.id)
-        )
+        return book.transactions.find(tenant, id) >= 0 || underWay.has(tenant, words, at + Word.id)
       case CommandKind.createAccount:
         return (
           book.accounts.find(tenant, id) >= 0 || accountsUnderWay.has(tenant, words, at + Word.id)

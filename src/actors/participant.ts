@@ -163,8 +163,7 @@ export class Participant {
       const detail = words[at + ReservePosting.detail]
       const sides = (detail >>> 8) & 0xff
       const effect = (detail >>> 16) & 0xff
-      const debit =
-        (sides & askDebit) === 0 ? elsewhere : this.#fact(tenant, words, at, verdict)
+      const debit = (sides & askDebit) === 0 ? elsewhere : this.#fact(tenant, words, at, verdict)
       const credit =
         (sides & askCredit) === 0
           ? elsewhere
@@ -193,13 +192,7 @@ export class Participant {
 
   #fact(tenant: number, words: Uint32Array, at: number, verdict: Verdict): number {
     const { accounts } = this.#bench.book
-    const row = accounts.keys.find(
-      tenant,
-      words[at],
-      words[at + 1],
-      words[at + 2],
-      words[at + 3],
-    )
+    const row = accounts.keys.find(tenant, words[at], words[at + 1], words[at + 2], words[at + 3])
     const word = verdict.count * factWords
     if (word + factWords > this.#facts.length) {
       const facts = new Uint32Array(this.#facts.length * 2)
@@ -221,12 +214,7 @@ export class Participant {
     return row
   }
 
-  #conditionRefusal(
-    tenant: number,
-    words: Uint32Array,
-    at: number,
-    verdict: Verdict,
-  ): number {
+  #conditionRefusal(tenant: number, words: Uint32Array, at: number, verdict: Verdict): number {
     const { book, draft } = this.#bench
     const row = book.accounts.find(tenant, keyFromWords(words, at))
     if (row < 0) return refusalNumber.account_not_found
@@ -345,18 +333,12 @@ export class Participant {
   /** Shuts a striped account for a change, once it is free, and votes with its part's counters. */
   shut(words: Uint32Array, at: number): void {
     const { book, outputs } = this.#bench
-    const row = book.accounts.find(
-      words[at + Peer.tenant],
-      keyFromWords(words, at + ShutWord.key),
-    )
+    const row = book.accounts.find(words[at + Peer.tenant], keyFromWords(words, at + ShutWord.key))
     if (row < 0) throw new Error('a shard was asked to shut an account that it does not have')
     book.reservations.whenFree(row, () => {
       book.reservations.close(row)
       this.#holdingOf(words, at).shut = row
-      const frame = outputs.peerResting(
-        words[at + Peer.from],
-        book.accounts.touchedSeq.get(row),
-      )
+      const frame = outputs.peerResting(words[at + Peer.from], book.accounts.touchedSeq.get(row))
       const vote = beginPeerMessage(frame, {
         kind: PeerKind.vote,
         coordination: words[at + Peer.coordination],

@@ -1,8 +1,8 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import type { StreamCounts } from '../journal/message-counts.js'
 import type { Generation } from './shard.js'
-import type { RecoveryProgress } from './shard-recovery.js'
 import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
+import type { RecoveryProgress } from './shard-recovery.js'
 
 export interface ShardThreadListener {
   onFrame(frame: ArrayBuffer): void

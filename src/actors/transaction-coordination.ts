@@ -45,9 +45,9 @@ import {
   importedEffectFlag,
   Peer,
   PeerKind,
+  type ReservedPosting,
   ReserveEffect,
   ReserveWord,
-  type ReservedPosting,
   reserveConditionWords,
   reservePostingWords,
   writeReservePosting,
@@ -232,7 +232,9 @@ export class TransactionCoordination implements CoordinationSteps {
     const plain = kind === CommandKind.posting
     const count = plain
       ? 1
-      : words[at + (kind === CommandKind.reverse ? FollowUpWord.postings : TransactionWord.postings)]
+      : words[
+          at + (kind === CommandKind.reverse ? FollowUpWord.postings : TransactionWord.postings)
+        ]
     const first = at + firstBlockOf(kind)
     for (let block = first; block < first + count * blockWords; block += blockWords) {
       planned.postings.push(
@@ -437,12 +439,7 @@ export class TransactionCoordination implements CoordinationSteps {
    * Decides on an item with what all shards have said: it becomes the bench's decision, accepted
    * (true) or refused.
    */
-  #judge(
-    coordination: Coordination,
-    planned: PlannedItem,
-    index: number,
-    timeMs: number,
-  ): boolean {
+  #judge(coordination: Coordination, planned: PlannedItem, index: number, timeMs: number): boolean {
     const { decision } = this.#bench
     decision.start()
     decision.idElsewhere = planned.idShard !== this.#own && isCommand(planned.kind)

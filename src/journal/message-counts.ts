@@ -1,14 +1,7 @@
 import type { Layout } from '../layout.js'
 import { destinationsOf } from './applied-record.js'
+import { type AppliedBody, RecordFlag, RecordKind, readBody, readInteger, Word } from './record.js'
 import { JournalFault } from './session.js'
-import {
-  type AppliedBody,
-  RecordFlag,
-  RecordKind,
-  readBody,
-  readInteger,
-  Word,
-} from './record.js'
 
 /** Where a stream stood at the start of a chunk, so that its messages can be counted from there. */
 export interface Checkpoint {

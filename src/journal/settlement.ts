@@ -36,7 +36,8 @@ export async function settleMessages(
 ): Promise<number> {
   const missing = new Map<number, Uint8Array[]>()
   const lastTimeMs = Math.max(parts.clock.now(), ...counts.map((stream) => stream.lastTimeMs))
-  for (const sender of counts) await collectMissing(layout, counts, sender, lastTimeMs, missing, parts)
+  for (const sender of counts)
+    await collectMissing(layout, counts, sender, lastTimeMs, missing, parts)
   let settled = 0
   for (const [stream, records] of missing) {
     await appendAll(stream, records, parts)

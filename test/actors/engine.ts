@@ -421,12 +421,15 @@ export class Engine {
     const { code, reference, description, category, number, metadata } = body
     return {
       status: statusNames[state],
-      postings: body.postings.map(([debit, credit, amount, currency]) => ({
-        debit: this.#nameOf(keyFromBytes(debit, 0)),
-        credit: this.#nameOf(keyFromBytes(credit, 0)),
-        amount,
-        currency,
-      })),
+      // A void names the accounts of its hold, and moves nothing.
+      postings: (record.kind === RecordKind.holdVoided ? [] : body.postings).map(
+        ([debit, credit, amount, currency]) => ({
+          debit: this.#nameOf(keyFromBytes(debit, 0)),
+          credit: this.#nameOf(keyFromBytes(credit, 0)),
+          amount,
+          currency,
+        }),
+      ),
       effectiveDate: body.effectiveDate,
       recordedAt: record.time,
       expiresAt: body.expiresAt === undefined ? undefined : Number(body.expiresAt),
