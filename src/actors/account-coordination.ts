@@ -93,10 +93,11 @@ export class AccountCoordination implements CoordinationSteps {
     if (body === undefined) {
       const { refusal } = decision
       const restsOn = this.#bench.restsOn(decision)
-      this.#coordinator.abandon(coordination)
-      this.#done({ refusal, restsOn })
-      this.#leave()
       book.reservations.open(row)
+      this.#coordinator.abandon(coordination, () => {
+        this.#done({ refusal, restsOn })
+        this.#leave()
+      })
       return
     }
     fingerprintOf(words, at, fingerprint)

@@ -10,6 +10,7 @@ import {
   VoteWord,
   writeApply,
   writeRelease,
+  writeReleased,
 } from './peer-message.js'
 import { balanceWords } from './reply.js'
 import type { Workbench } from './workbench.js'
@@ -67,6 +68,8 @@ export class Coordination {
   /** First and last seq of its records; 0 until it is decided. */
   firstSeq = 0
   lastSeq = 0
+  /** It was refused: what to do when all have given back what they held. */
+  abandoned: (() => void) | undefined
 
   constructor(number: number, steps: CoordinationSteps) {
     this.number = number
@@ -96,6 +99,7 @@ export class Coordination {
 }
 
 const nothing = new Uint32Array(0)
+const noShards = new Set<number>()
 
 /** Coordinations that a shard has under way at most; beyond it, commands wait in the mailbox. */
 const coordinationsMax = 16_384
@@ -174,6 +178,11 @@ export class Coordinator {
         break
       case PeerKind.release:
         this.participant.release(words[at + Peer.from], words[at + Peer.coordination])
+        writeReleased(
+          this.frameTo(words[at + Peer.from]),
+          words[at + Peer.coordination],
+          this.#own,
+        )
         break
       case PeerKind.apply:
         this.participant.apply(words, at, timeMs)
@@ -181,6 +190,7 @@ export class Coordinator {
       case PeerKind.vote:
       case PeerKind.claimed:
       case PeerKind.applied:
+      case PeerKind.released:
         this.#takeAnswer(kind, words, at, timeMs)
         break
       default:
@@ -208,7 +218,7 @@ export class Coordinator {
     }
     coordination.awaited -= 1
     if (coordination.awaited > 0) return
-    if (kind === PeerKind.applied) this.#finish(coordination)
+    if (kind === PeerKind.applied || kind === PeerKind.released) this.#finish(coordination)
     else coordination.steps.decide(coordination, timeMs)
   }
 
@@ -227,15 +237,26 @@ export class Coordinator {
     this.#committing.push(coordination)
   }
 
-  /** Nothing came of it: everybody gives back what was reserved. */
-  abandon(coordination: Coordination): void {
-    this.#underWay.delete(coordination.number)
-    for (const { shard } of coordination.parties) {
-      if (shard !== this.#own) {
-        writeRelease(this.frameTo(shard), coordination.number, this.#own)
-      }
-    }
+  /**
+   * Nothing came of it: everybody gives back what was reserved. Calls `then` when they have, so
+   * that whoever hears of the refusal meets nothing that is left of it.
+   */
+  abandon(coordination: Coordination, then: () => void): void {
     this.participant.release(this.#own, coordination.number)
+    coordination.abandoned = then
+    coordination.awaited = this.#releaseParties(coordination, noShards)
+    if (coordination.awaited === 0) this.#finish(coordination)
+  }
+
+  /** Tells all parties but those in `told` to give back what they hold; returns how many they are. */
+  #releaseParties(coordination: Coordination, told: { has(shard: number): boolean }): number {
+    let released = 0
+    for (const { shard } of coordination.parties) {
+      if (shard === this.#own || told.has(shard)) continue
+      writeRelease(this.frameTo(shard), coordination.number, this.#own)
+      released += 1
+    }
+    return released
   }
 
   /** Everything up to `seq` is durable: tells the others of what they have to apply. */
@@ -271,17 +292,14 @@ export class Coordinator {
         )
       }
     }
-    for (const { shard } of coordination.parties) {
-      if (shard === this.#own || last.has(shard)) continue
-      writeRelease(this.frameTo(shard), coordination.number, this.#own)
-    }
-    coordination.awaited = last.size
-    if (last.size === 0) this.#finish(coordination)
+    coordination.awaited = last.size + this.#releaseParties(coordination, last)
+    if (coordination.awaited === 0) this.#finish(coordination)
   }
 
   #finish(coordination: Coordination): void {
     this.#underWay.delete(coordination.number)
-    coordination.steps.finish(coordination)
+    if (coordination.abandoned === undefined) coordination.steps.finish(coordination)
+    else coordination.abandoned()
   }
 
   /** Whether every record up to `seq` has been applied by all whom it concerns. */

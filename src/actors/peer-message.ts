@@ -13,7 +13,7 @@ import type { FrameWriter } from './frame.js'
  *      │ ◀───────────────────── vote ─│   when all that it rests on is durable there
  *      │ (record committed)           │
  *      │ ── apply, numbered ────────▶ │   or release, if it was refused
- *      │ ◀────────────────── applied ─│   when its own record is durable
+ *      │ ◀────────────────── applied ─│   when its own record is durable, or released
  *
  * Every entry starts with
  *
@@ -29,6 +29,8 @@ export const PeerKind = {
   applied: 7,
   /** Keep a striped account from being posted to, and tell what its part holds. */
   shut: 8,
+  /** What was reserved is free again. */
+  released: 9,
 } as const
 export type PeerKind = (typeof PeerKind)[keyof typeof PeerKind]
 
@@ -120,6 +122,10 @@ export function beginPeerMessage(
 /** Word after the entry at word `at`. */
 export function afterPeerMessage(words: Uint32Array, at: number): number {
   return at + (paddedLength(words[at + Peer.length]) >> 2)
+}
+
+export function writeReleased(frame: FrameWriter, coordination: number, from: number): void {
+  beginPeerMessage(frame, { kind: PeerKind.released, coordination, from, bytes: 0 })
 }
 
 export function writeRelease(frame: FrameWriter, coordination: number, from: number): void {

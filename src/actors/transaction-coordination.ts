@@ -201,9 +201,10 @@ export class TransactionCoordination implements CoordinationSteps {
     const { refusal, index } = decision
     const restsOn = Math.max(this.#restsOn, this.#bench.restsOn(decision))
     this.#resumeHolds()
-    this.#coordinator.abandon(coordination)
-    this.#answer.refused({ refusal, index, item, restsOn })
-    this.#leaveIds()
+    this.#coordinator.abandon(coordination, () => {
+      this.#answer.refused({ refusal, index, item, restsOn })
+      this.#leaveIds()
+    })
   }
 
   #plan(item: CoordinatedItem, index: number): PlannedItem {

@@ -177,6 +177,7 @@ export const accountChanged = {
     'amount_overflow',
     'limit_exceeded',
     'holds_pending',
+    'striped_without_limits',
     'balance_not_zero',
     'funds_reserved',
   ]),

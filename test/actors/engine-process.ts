@@ -42,10 +42,17 @@ export class EngineProcess {
 
   constructor(options: EngineOptions, clock: TestClock) {
     this.#options = options
+    this.serving = new Promise((resolve) => {
+      this.#serve = resolve
+    })
     this.#clock = this.#clockWhileAlive(clock)
     const real = postgresStore(options.connectionString, 5000)
     this.#store = this.#storeWhileAlive(options.wrap?.(real) ?? real)
   }
+
+  /** The router, once all shards serve. */
+  readonly serving: Promise<Router>
+  #serve!: (router: Router) => void
 
   /** The phases of src/recovery.ts, with the shards in this thread. */
   async start(): Promise<void> {
@@ -83,6 +90,7 @@ export class EngineProcess {
       Int32Array.from({ length: slotCount }, (_, slot) => layout.shardOf(slot)),
     )
     for (const frame of this.#early.splice(0)) this.router.receive(frame)
+    this.#serve(this.router)
   }
 
   readonly #early: ArrayBuffer[] = []

@@ -340,12 +340,14 @@ export class Engine {
     return await this.#answerOf(await this.#submit(id, commands, write))
   }
 
-  #submit(
+  async #submit(
     id: Key,
     commands: number,
     write: (frame: FrameWriter, request: number) => void,
   ): Promise<Outcome> {
-    return this.router.submit(this.router.shardOf(slotOf(id)), commands, write)
+    // During a restart commands wait for the next process, as in the queue of its port.
+    const router = this.#process.router ?? (await this.#process.serving)
+    return await router.submit(router.shardOf(slotOf(id)), commands, write)
   }
 
   async #answerOf(outcome: Outcome): Promise<EngineAnswer> {

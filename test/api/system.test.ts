@@ -40,6 +40,7 @@ t.test('it listens at once, and says that it is not ready until it serves', asyn
     'warming_up',
     'taking_over',
     'reading_rest',
+    'settling',
     'serving',
   ])
 })
@@ -285,7 +286,7 @@ async function metrics(api: ApiServer): Promise<Map<string, string>> {
     const match = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line)
     if (match === null) continue
     const [, name, labels = '', value] = match
-    const kept = labels.split(',').filter((label) => label !== '' && !label.startsWith('stream='))
+    const kept = labels.split(',').filter((label) => label !== '' && !label.startsWith('shard='))
     samples.set(kept.length === 0 ? name : `${name}{${kept.join(',')}}`, value)
     if (kept.length > 0 && !samples.has(name)) samples.set(name, value)
   }

@@ -124,7 +124,9 @@ class Ledger {
     const { kind, id, body } = record
     if (kind.startsWith('account_')) return
     const position = `${record.stream}-${record.seq}`
-    const movements = (body.postings ?? []).map(([debit, credit, amount]) => ({
+    // A void and an expiry name the accounts of their hold, and move nothing.
+    const moves = kind === 'hold_voided' || kind === 'hold_expired' ? [] : (body.postings ?? [])
+    const movements = moves.map(([debit, credit, amount]) => ({
       debit,
       credit,
       amount: BigInt(amount),
