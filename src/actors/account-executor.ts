@@ -105,7 +105,17 @@ export class AccountExecutor {
   #changeFree(words: Uint32Array, at: number, row: number): void {
     const bench = this.#bench
     const request = words[at + Word.time]
-    const { book, decision } = bench
+    const { book, decision, accountsUnderWay } = bench
+    const tenant = words[at + Word.tenant]
+    if (accountsUnderWay.has(tenant, words, at + Word.id)) {
+      accountsUnderWay.wait(tenant, words, at + Word.id, () => this.change(words, at))
+      return
+    }
+    if (isAlreadySo(book, row, readBody<AccountChange>(words, at))) {
+      // Somebody else's change, or a repeat of this one, came first.
+      this.#answer(request, row)
+      return
+    }
     if (book.accounts.isStriped(row) && book.place.shards > 1) {
       new AccountCoordination(bench, this.#coordinator, { words, at, row }, (refusal) => {
         if (refusal === undefined) this.#answer(request, row)

@@ -85,13 +85,13 @@ function applyPlainPosting(book: Book, words: Uint32Array, at: number, seq: numb
   if (debit >= 0) {
     accounts.debitsPosted.set(debit, accounts.debitsPosted.get(debit) + amount)
     accounts.touch(debit, seq)
-  } else if (debitSide(sides) === Side.striped) {
+  } else if (isSummed(book, tenant, keyFromWords(words, at + Word.debit), debitSide(sides))) {
     book.rebuild?.addStriped(tenant, keyFromWords(words, at + Word.debit), true, amount)
   }
   if (credit >= 0) {
     accounts.creditsPosted.set(credit, accounts.creditsPosted.get(credit) + amount)
     accounts.touch(credit, seq)
-  } else if (creditSide(sides) === Side.striped) {
+  } else if (isSummed(book, tenant, keyFromWords(words, at + Word.credit), creditSide(sides))) {
     book.rebuild?.addStriped(tenant, keyFromWords(words, at + Word.credit), false, amount)
   }
   if (((words[at] >>> 16) & RecordFlag.idElsewhere) === 0) rememberPlain(book, words, at, seq)
@@ -109,7 +109,15 @@ function plainRow(
     return elsewhere
   }
   const row = book.locate(tenant, words, word)
-  return assertThere(book, row)
+  return isPartInRebuild(book, row) ? elsewhere : assertThere(book, row)
+}
+
+/**
+ * Whether the account is striped and its record is of an earlier generation: what it moved is
+ * summed up. The record may call the side `here`, if its home did not know the account yet.
+ */
+function isPartInRebuild({ rebuild, accounts }: Book, row: number): boolean {
+  return rebuild !== undefined && row >= 0 && accounts.isStriped(row)
 }
 
 /** A row that must be there, unless it went to another shard with a change of the layout. */
@@ -309,7 +317,7 @@ function applyPosting(
     accounts.debitsPending.set(debitRow, accounts.debitsPending.get(debitRow) + effect.pending)
     accounts.holds.set(debitRow, accounts.holds.get(debitRow) + effect.holds)
     accounts.touch(debitRow, seq)
-  } else if (debitSide(sides) === Side.striped) {
+  } else if (isSummed(book, tenant, debit, debitSide(sides))) {
     rebuild?.addStriped(tenant, debit, true, effect.posted)
   }
   const creditRow = sideRow(book, tenant, credit, creditSide(sides))
@@ -318,7 +326,7 @@ function applyPosting(
     accounts.creditsPending.set(creditRow, accounts.creditsPending.get(creditRow) + effect.pending)
     accounts.holds.set(creditRow, accounts.holds.get(creditRow) + effect.holds)
     accounts.touch(creditRow, seq)
-  } else if (creditSide(sides) === Side.striped) {
+  } else if (isSummed(book, tenant, credit, creditSide(sides))) {
     rebuild?.addStriped(tenant, credit, false, effect.posted)
   }
 }
@@ -328,7 +336,14 @@ function sideRow(book: Book, tenant: number, key: Key, side: Side): number {
     return elsewhere
   }
   const row = book.accounts.find(tenant, key)
+  if (isPartInRebuild(book, row)) return elsewhere
   return assertThere(book, row >= 0 || book.owns(key) ? row : elsewhere)
+}
+
+/** Whether what this side moved belongs to the sum of a striped account, while rebuilding. */
+function isSummed(book: Book, tenant: number, key: Key, side: Side): boolean {
+  if (side === Side.striped) return true
+  return side === Side.here && isPartInRebuild(book, book.accounts.find(tenant, key))
 }
 
 /** Makes the record's id known; returns its row, or -1 if it lives on another shard. */

@@ -167,16 +167,23 @@ export class BatchExecutor {
       const item = coordinatedItem(words, items[index])
       const known = this.#knownResult(words, items[index])
       if (known !== undefined) {
-        // Known with another body was refused before it came to this.
-        Object.assign(item, { known: true, stream: known.stream, seq: known.seq })
         restsOn = Math.max(restsOn, known.restsOn)
+        if (known.refusal === 0) {
+          Object.assign(item, { known: true, stream: known.stream, seq: known.seq })
+        } else {
+          item.isReused = true
+        }
       }
       coordinated.push(item)
     }
     this.#transactions.coordinate(coordinated, timeMs, {
       wantsBalances: false,
       refused: ({ refusal, item, restsOn: refusalRestsOn }) =>
-        this.#refuse(batch, { refusal, index: item, restsOn: refusalRestsOn }),
+        this.#refuse(batch, {
+          refusal,
+          index: item,
+          restsOn: Math.max(refusalRestsOn, restsOn),
+        }),
       accepted: (done) => {
         for (const [index, item] of done.entries()) {
           const result = acceptedResult(item)

@@ -178,11 +178,7 @@ export class Coordinator {
         break
       case PeerKind.release:
         this.participant.release(words[at + Peer.from], words[at + Peer.coordination])
-        writeReleased(
-          this.frameTo(words[at + Peer.from]),
-          words[at + Peer.coordination],
-          this.#own,
-        )
+        writeReleased(this.frameTo(words[at + Peer.from]), words[at + Peer.coordination], this.#own)
         break
       case PeerKind.apply:
         this.participant.apply(words, at, timeMs)
@@ -234,7 +230,9 @@ export class Coordinator {
   /** Everything is decided and written: what home held is free, and when it is durable all learn. */
   commit(coordination: Coordination): void {
     this.participant.release(this.#own, coordination.number)
-    this.#committing.push(coordination)
+    // With nothing written there is no commit to wait for.
+    if (coordination.records.length === 0) this.#tellAll(coordination)
+    else this.#committing.push(coordination)
   }
 
   /**

@@ -223,9 +223,10 @@ export class Participant {
     if (book.accounts.version.get(row) + entry.touches !== readInteger(words, at + 4)) {
       return refusalNumber.version_conflict
     }
+    if (entry.isShut) return refusalNumber.funds_reserved
     // Postings do not move the version of a striped account; changes wait for reservations.
     if (book.accounts.isStriped(row)) return 0
-    if (entry.isReserved || entry.isShut) return refusalNumber.funds_reserved
+    if (entry.isReserved) return refusalNumber.funds_reserved
     entry.holdsVersion = true
     return 0
   }
@@ -380,7 +381,7 @@ export class Participant {
           shard: book.place.shard,
           layout: counts.layout,
           message,
-          timeMs: Math.max(timeMs, readInteger(words, recordAt + Word.time)),
+          timeMs: Math.max(timeMs, records.lastTimeMs, readInteger(words, recordAt + Word.time)),
         },
       ),
     )

@@ -7,6 +7,7 @@ import {
   plainPostingBytes,
   RecordFlag,
   RecordKind,
+  readInteger,
   recordHeaderBytes,
   scaleShift,
   sidesShift,
@@ -34,6 +35,8 @@ export interface WrittenRecord {
 export class RecordWriter {
   readonly #book: Book
   readonly #openBatch: () => Batch
+  /** Time of the last record, or what the clock said later: time never runs back in a stream. */
+  lastTimeMs = 0
   #scratch = new Uint32Array(4096)
   readonly #written: WrittenRecord = { words: this.#scratch, at: 0, seq: 0 }
 
@@ -66,7 +69,7 @@ export class RecordWriter {
         (currency.scale << scaleShift),
     )
     out[word + Word.length] = plainPostingBytes
-    writeInteger(out, word + Word.time, timeMs)
+    writeInteger(out, word + Word.time, this.#advance(timeMs))
     out[word + Word.fingerprint] = fingerprint.low
     out[word + Word.fingerprint + 1] = fingerprint.high
     writeBigint(out, word + Word.amount, posting.amount)
@@ -90,7 +93,7 @@ export class RecordWriter {
     out.set(words.subarray(at, at + Word.body))
     out[0] = headWord(record.kind, record.flags)
     out[Word.length] = length
-    writeInteger(out, Word.time, timeMs)
+    writeInteger(out, Word.time, this.#advance(timeMs))
     out[Word.fingerprint] = record.fingerprint.low
     out[Word.fingerprint + 1] = record.fingerprint.high
     const bytes = new Uint8Array(out.buffer)
@@ -105,6 +108,7 @@ export class RecordWriter {
     const batch = this.#openBatch()
     const out = this.#cleared(paddedLength(record.length))
     new Uint8Array(out.buffer).set(record)
+    this.lastTimeMs = Math.max(this.lastTimeMs, readInteger(out, Word.time))
     batch.addBytes(record)
     return this.#apply(out, 0, batch.nextSeq - 1)
   }
@@ -141,6 +145,11 @@ export class RecordWriter {
     this.#written.at = at
     this.#written.seq = seq
     return this.#written
+  }
+
+  #advance(timeMs: number): number {
+    if (timeMs > this.lastTimeMs) this.lastTimeMs = timeMs
+    return this.lastTimeMs
   }
 
   #cleared(bytes: number): Uint32Array {

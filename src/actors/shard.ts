@@ -363,7 +363,8 @@ export class Shard implements WriterListener {
   }
 
   #advanceTime(): number {
-    this.#lastTimeMs = Math.max(this.#lastTimeMs, this.#parts.clock.now())
+    const written = this.#serving?.bench.records.lastTimeMs ?? 0
+    this.#lastTimeMs = Math.max(this.#lastTimeMs, written, this.#parts.clock.now())
     return this.#lastTimeMs
   }
 

@@ -8,6 +8,7 @@ import {
   scaleShift,
   Word,
 } from '../journal/record.js'
+import { keyFromWords } from '../key.js'
 import { toMinor } from '../money.js'
 import { elsewhere } from './book.js'
 import { BookError } from './book-error.js'
@@ -76,6 +77,10 @@ export interface CoordinatedItem {
   stream: number
   seq: number
   known: boolean
+  /** The id has taken effect, on this shard, with another body. */
+  isReused: boolean
+  /** What its transaction had become when the record was written. */
+  state: number
   /** The record, and the balance entries of the accounts that it touched. */
   record: Uint32Array
   balances: Uint32Array
@@ -90,6 +95,8 @@ export function coordinatedItem(words: Uint32Array, at: number, hold?: Hold): Co
     stream: 0,
     seq: 0,
     known: false,
+    isReused: false,
+    state: 0,
     record: none,
     balances: none,
   }
@@ -130,7 +137,7 @@ export class TransactionCoordination implements CoordinationSteps {
   readonly #executor: TransactionExecutor
   readonly #items: PlannedItem[]
   readonly #answer: CoordinatedAnswer
-  #phase: 'claiming' | 'reserving' = 'claiming'
+  #phase: 'claiming' | 'reserving' | 'writing' = 'claiming'
   #restsOn = 0
 
   constructor(
@@ -216,7 +223,7 @@ export class TransactionCoordination implements CoordinationSteps {
       kind,
       postings: [],
       idShard: book.shardOfWords(words, at + Word.id),
-      claim: ClaimOutcome.claimed,
+      claim: item.isReused ? ClaimOutcome.knownWithDifferentBody : ClaimOutcome.claimed,
     }
     if (hold !== undefined) {
       for (const posting of hold.postings) {
@@ -275,12 +282,13 @@ export class TransactionCoordination implements CoordinationSteps {
   }
 
   /** From here on the item's id and its target belong to this coordination. */
-  #occupy({ item, kind, idShard }: PlannedItem): void {
+  #occupy({ item, kind, idShard, claim }: PlannedItem): void {
     const { words, at, hold } = item
     const { book, underWay } = this.#bench
     if (hold !== undefined) hold.busy = true
     if (kind === CommandKind.reverse) book.reversing.add(findTarget(book, words, at))
-    if (!item.known && idShard === this.#own && isCommand(kind)) {
+    const isNew = claim === ClaimOutcome.claimed && !item.known
+    if (isNew && idShard === this.#own && isCommand(kind)) {
       underWay.begin(words[at + Word.tenant], words, at + Word.id)
     }
   }
@@ -473,7 +481,8 @@ export class TransactionCoordination implements CoordinationSteps {
   #judgeTerms({ kind, item }: PlannedItem, timeMs: number): void {
     const { book, decision } = this.#bench
     const { words, at } = item
-    if (book.transactions.count + this.#items.length > book.limits.transactionsMax) {
+    const room = book.limits.transactionsMax - book.transactions.count
+    if (this.#phase === 'reserving' && room < this.#items.length) {
       if (isCommand(kind)) {
         decision.refuse(refusalNumber.memory_limit_reached)
         return
@@ -548,6 +557,7 @@ export class TransactionCoordination implements CoordinationSteps {
 
   /** All items of an atomic batch are accepted: writes their records, which one commit will carry. */
   #writeAll(coordination: Coordination, timeMs: number): void {
+    this.#phase = 'writing'
     for (const party of coordination.parties) party.factsRead = 0
     for (const [index, planned] of this.#items.entries()) {
       if (planned.item.known) continue
@@ -564,8 +574,15 @@ export class TransactionCoordination implements CoordinationSteps {
     item.record = words.slice(at, at + paddedLength(words[at + Word.length]) / 4)
     item.stream = this.#bench.stream
     item.seq = seq
+    item.state = this.#stateOf(item.record)
     if (this.wantsBalances) item.balances = this.#ownBalances()
     this.#coordinator.tell(coordination, item.record, seq)
+  }
+
+  #stateOf(record: Uint32Array): number {
+    const { transactions } = this.#bench.book
+    const row = transactions.find(record[Word.tenant], keyFromWords(record, Word.id))
+    return row < 0 ? 0 : transactions.state.get(row)
   }
 
   /** Balance entries of the decided accounts in order; of other shards' the keys alone. */

@@ -97,10 +97,7 @@ export class TransactionExecutor {
         outputs.onRefused(refusal)
         replies.refused(outputs.answersResting(restsOn), request, refusal, index)
       },
-      accepted: ([{ seq, record, balances }]) => {
-        const { transactions } = this.#bench.book
-        const row = transactions.find(record[Word.tenant], keyFromWords(record, Word.id))
-        const state = transactions.state.get(row)
+      accepted: ([{ seq, state, record, balances }]) => {
         const frame = this.#bench.outputs.answersResting(seq)
         this.#bench.replies.acceptedAcross(frame, { request, seq, state }, record, balances)
       },

@@ -177,7 +177,8 @@ class Auditor implements Audit {
       this.#remember(
         id,
         seq,
-        body.postings.map((posting) => posting[2]),
+        // A void names the accounts of its hold, and moves nothing.
+        kind === RecordKind.holdVoided ? [] : body.postings.map((posting) => posting[2]),
         false,
       )
     }
