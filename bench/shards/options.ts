@@ -5,6 +5,8 @@ import { type Options, positive } from '../options.js'
 export interface ShardsOptions extends Options {
   /** Numbers of shards, ascending. */
   shards: readonly number[]
+  /** Part of the name of the spreads that are run. */
+  spread: string
 }
 
 /** Slots are grouped by their remainder modulo 4 (spread.ts), which says the shard of these only. */
@@ -17,7 +19,9 @@ export const SHARDS_USAGE = `npm run bench:shards -- [options]
   --seconds N        measured seconds of each run (default 5)
   --rounds N         rounds; figures are their medians (default 3)
   --only PATTERN     only loads whose name contains PATTERN, e.g. singles-64, batches, striped
+  --spread PATTERN   only spreads whose name contains PATTERN, e.g. "100 %"
   --connections N    connections to Daybook in batch loads (default 4)
+  --profile PATH     let each Daybook write CPU profiles there, for dist/bench/profile.js
   --directory PATH   where the database is put (default ./data/bench)
   --write            write bench/shards-results.md and bench/shards-results.json
 `
@@ -33,6 +37,8 @@ export function readShardsOptions(words: string[]): ShardsOptions {
       rounds: { type: 'string' },
       connections: { type: 'string' },
       only: { type: 'string', default: '' },
+      spread: { type: 'string', default: '' },
+      profile: { type: 'string' },
       directory: { type: 'string', default: 'data/bench' },
       write: { type: 'boolean', default: false },
     },
@@ -49,7 +55,8 @@ export function readShardsOptions(words: string[]): ShardsOptions {
     directory: values.directory,
     write: values.write,
     short,
-    profile: undefined,
+    spread: values.spread,
+    profile: values.profile,
     command: ['npm run bench:shards', ...(words.length > 0 ? ['--', ...words] : [])].join(' '),
   })
 }

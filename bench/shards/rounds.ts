@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { makeAccounts, sumAccounts } from '../accounts.js'
 import { type Bench, findBestPool } from '../comparison.js'
 import { describeRun, type Lane, type LaneResult, runLane } from '../lane.js'
@@ -36,7 +37,11 @@ export async function runLoadInRounds(bench: ShardsBench, load: ShardsLoad): Pro
   try {
     const daybooks = new Map<number, Subject>()
     for (const shards of options.shards) {
-      const settings = { data: `${bench.dataDirectory}-${shards}`, shards }
+      const settings = {
+        data: `${bench.dataDirectory}-${shards}`,
+        shards,
+        ...(options.profile && { profile: join(options.profile, `${load.name}-${shards}`) }),
+      }
       const daybook = await startDaybook(cluster, accounts, settings)
       subjects.push(daybook)
       daybooks.set(shards, daybook)

@@ -31,8 +31,13 @@ export const UNIFORM: NamedSpread = { name: 'uniform', spread: 'uniform' }
 const NONE_ACROSS: NamedSpread = { name: '0 % across', spread: { across: 0 } }
 const HALF_ACROSS: NamedSpread = { name: '50 % across', spread: { across: 0.5 } }
 
-/** The loads whose name matches; a short run leaves out what lies between. */
-export function listLoads({ only, short, batchConnections }: ShardsOptions): ShardsLoad[] {
+/** The loads and spreads whose names match; a short run leaves out what lies between. */
+export function listLoads({
+  only,
+  spread,
+  short,
+  batchConnections,
+}: ShardsOptions): ShardsLoad[] {
   const shares = short ? [NONE_ACROSS, ALL_ACROSS] : [NONE_ACROSS, HALF_ACROSS, ALL_ACROSS]
   const singles = (connections: number) => ({
     name: `singles-${connections}`,
@@ -64,7 +69,10 @@ export function listLoads({ only, short, batchConnections }: ShardsOptions): Sha
       peer: false,
     })),
   ]
-  return loads.filter(({ name }) => name.includes(only))
+  return loads
+    .filter(({ name }) => name.includes(only))
+    .map((load) => ({ ...load, spreads: load.spreads.filter(({ name }) => name.includes(spread)) }))
+    .filter(({ spreads }) => spreads.length > 0)
 }
 
 export function shardsText(shards: number): string {
