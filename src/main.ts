@@ -38,7 +38,7 @@ async function main(): Promise<void> {
     {
       status: () => node.status,
       shardMetrics: () => node.shardMetrics(),
-      metrics: serverMetrics(() => node.serving?.router.inFlightCommands ?? 0),
+      metrics: serverMetrics(() => node.serving?.router),
     },
     {
       logger: log,

@@ -7,6 +7,7 @@ import {
   Registry,
 } from 'prom-client'
 import { refusalOf } from './actors/refusals.js'
+import type { Router } from './actors/router.js'
 import type { Shard, ShardObserver } from './actors/shard.js'
 
 /** A shard's metrics, kept in its own thread and collected from there as plain data. */
@@ -71,6 +72,10 @@ export function shardMetrics(shard: number): {
       'daybook_reserved_accounts',
       'Accounts of which undecided transactions hold an amount',
     ),
+    waitingCommands: gauge(
+      'daybook_waiting_commands',
+      'Commands that wait until other shards have decided what they need',
+    ),
     settlements: gauge('daybook_settlements', 'Commits of unknown outcome that were settled'),
   }
   return {
@@ -105,7 +110,8 @@ export interface ServerMetrics {
   contentType: string
 }
 
-export function serverMetrics(inFlightCommands: () => number): ServerMetrics {
+/** `router` is undefined as long as nothing is served. */
+export function serverMetrics(router: () => Router | undefined): ServerMetrics {
   const register = new Registry()
   collectDefaultMetrics({ register })
   const seconds = new Histogram({
@@ -120,7 +126,15 @@ export function serverMetrics(inFlightCommands: () => number): ServerMetrics {
     help: 'Commands between the API and the shards',
     registers: [register],
     collect() {
-      this.set(inFlightCommands())
+      this.set(router()?.inFlightCommands ?? 0)
+    },
+  })
+  new Gauge({
+    name: 'daybook_striped_accounts',
+    help: 'Striped accounts whose parts are kept at hand beside the API',
+    registers: [register],
+    collect() {
+      this.set(router()?.striped.accounts ?? 0)
     },
   })
   // Looking labels up for every request costs more than the observation itself.

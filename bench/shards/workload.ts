@@ -32,12 +32,7 @@ const NONE_ACROSS: NamedSpread = { name: '0 % across', spread: { across: 0 } }
 const HALF_ACROSS: NamedSpread = { name: '50 % across', spread: { across: 0.5 } }
 
 /** The loads and spreads whose names match; a short run leaves out what lies between. */
-export function listLoads({
-  only,
-  spread,
-  short,
-  batchConnections,
-}: ShardsOptions): ShardsLoad[] {
+export function listLoads({ only, spread, short, batchConnections }: ShardsOptions): ShardsLoad[] {
   const shares = short ? [NONE_ACROSS, ALL_ACROSS] : [NONE_ACROSS, HALF_ACROSS, ALL_ACROSS]
   const singles = (connections: number) => ({
     name: `singles-${connections}`,

@@ -7,6 +7,7 @@ import {
   balanceOf,
   type Counters,
   isDebitNormal,
+  stripedAccountsMax,
   unlimited,
 } from './accounts.js'
 import type { Book } from './book.js'
@@ -34,7 +35,11 @@ export function decideCreation(
   creation: AccountCreation,
   decision: Decision,
 ): AccountCreatedBody | undefined {
-  if (book.accounts.count >= book.limits.accountsMax) {
+  const isStriped = creation.striped === true
+  if (
+    book.accounts.count >= book.limits.accountsMax ||
+    (isStriped && book.accounts.stripedRows.length >= stripedAccountsMax)
+  ) {
     decision.refuse(refusalNumber.memory_limit_reached)
     return undefined
   }
@@ -43,13 +48,12 @@ export function decideCreation(
     decision.refuse(refusalNumber.currency_mismatch)
     return undefined
   }
-  if (creation.striped === true && isLimitAsked(creation)) {
+  if (isStriped && isLimitAsked(creation)) {
     decision.refuse(refusalNumber.striped_without_limits)
     return undefined
   }
   // Income, expense and equity take what comes; the others may not go below zero unless asked.
-  const isLimited =
-    creation.striped !== true && (creation.class === 'asset' || creation.class === 'liability')
+  const isLimited = !isStriped && (creation.class === 'asset' || creation.class === 'liability')
   const { overdraftLimit = isLimited ? 0n : null, minimumBalance = 0n } = creation
   return { ...creation, overdraftLimit, minimumBalance }
 }

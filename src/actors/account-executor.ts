@@ -1,6 +1,5 @@
 import { RecordFlag, RecordKind, readBody, Word } from '../journal/record.js'
 import { keyFromWords } from '../key.js'
-import { AccountCoordination } from './account-coordination.js'
 import {
   type AccountChange,
   type AccountCreation,
@@ -9,7 +8,8 @@ import {
   decideCreation,
   isAlreadySo,
 } from './account-decision.js'
-import type { Coordinator } from './coordinator.js'
+import { AccountCoordination } from './coordination/account-coordination.js'
+import type { Coordinator } from './coordination/coordinator.js'
 import { fingerprintOf } from './fingerprint.js'
 import { refusalNumber } from './refusals.js'
 import type { Workbench } from './workbench.js'

@@ -20,6 +20,9 @@ export type AccountClass = (typeof accountClasses)[number]
 export const accountStatuses = ['active', 'dormant', 'frozen', 'closed'] as const
 export type AccountStatus = (typeof accountStatuses)[number]
 
+/** Every shard keeps a part of each striped account; they are few: those that everybody posts to. */
+export const stripedAccountsMax = 10_000
+
 /** Overdraft limit of an account that has none: its balance may go anywhere. */
 export const unlimited = -1n
 

@@ -1,9 +1,9 @@
 import { paddedLength, Word } from '../journal/record.js'
 import { keyFromWords } from '../key.js'
 import { batchAtomicFlag, batchCountWord } from './command.js'
+import { type CoordinatedItem, coordinatedItem } from './coordination/planned-item.js'
 import { fingerprintOf } from './fingerprint.js'
 import { refusalNumber } from './refusals.js'
-import { type CoordinatedItem, coordinatedItem } from './transaction-coordination.js'
 import { decideTransaction, noIndex } from './transaction-decision.js'
 import type { TransactionExecutor } from './transaction-executor.js'
 import type { Workbench } from './workbench.js'
@@ -149,7 +149,8 @@ export class BatchExecutor {
       const id = items[index] + Word.id
       const tenant = words[items[index] + Word.tenant]
       if (!underWay.has(tenant, words, id)) continue
-      underWay.wait(tenant, words, id, () => this.#atomic(batch, words, items, outputs.nowMs()))
+      const again = () => this.#atomic(batch, words, items, outputs.nowMs())
+      underWay.wait(tenant, words, id, again, items.length - 1)
       return true
     }
     return false
@@ -214,7 +215,7 @@ export class BatchExecutor {
         refusal = known.refusal
       } else if (!book.ownsWords(words, at + Word.id)) {
         return { kind: 'across' }
-      } else if (book.transactions.count + count > book.limits.transactionsMax) {
+      } else if (!book.hasRoomFor(count)) {
         refusal = refusalNumber.memory_limit_reached
         restsOn = outputs.lastSeq()
       } else {

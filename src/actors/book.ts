@@ -48,6 +48,12 @@ export class Book {
     this.place = place
   }
 
+  /** Whether so many new ids can be remembered, beside those that other shards have claimed. */
+  hasRoomFor(transactions: number): boolean {
+    const { count, claimed } = this.transactions
+    return count + claimed + transactions <= this.limits.transactionsMax
+  }
+
   owns(key: Key): boolean {
     return this.place.shardOfSlot[slotOf(key)] === this.place.shard
   }

@@ -52,6 +52,8 @@ export class HoldTable {
     const isPending = this.#holds.get(hold.row) === hold
     if (!isPending || hold.expiresAt === Number.POSITIVE_INFINITY) return
     if (hold.queued && hold.dueAt === dueAt) return
+    // The hold that has just come up is the first: it only goes further down.
+    if (hold.queued && this.#heap[0] === hold) this.#pop()
     hold.dueAt = dueAt
     if (hold.queued) this.#rebuildHeap()
     else this.#push(hold)

@@ -27,6 +27,8 @@ export interface ReservedAmounts {
 
 export class Reservations {
   readonly #byRow = new Map<number, Reserved>()
+  /** Changes that wait for an account. */
+  waiting = 0
 
   /** Whether no account is reserved: nearly always so on a shard that is by itself. */
   get isEmpty(): boolean {
@@ -75,8 +77,12 @@ export class Reservations {
   /** Calls `task` once no transaction has the account reserved: now, or later. */
   whenFree(row: number, task: () => void): void {
     const reserved = this.#byRow.get(row)
-    if (reserved === undefined) task()
-    else reserved.waiting.push(task)
+    if (reserved === undefined) {
+      task()
+      return
+    }
+    reserved.waiting.push(task)
+    this.waiting += 1
   }
 
   /**
@@ -102,12 +108,10 @@ export class Reservations {
       return
     }
     const rest = reserved.waiting.splice(0)
+    this.waiting -= rest.length + 1
     this.#byRow.delete(row)
     next()
-    if (rest.length === 0) return
-    const again = this.#byRow.get(row)
-    if (again !== undefined) again.waiting.push(...rest)
-    else for (const task of rest) this.whenFree(row, task)
+    for (const task of rest) this.whenFree(row, task)
   }
 
   #entry(row: number): Reserved {

@@ -76,6 +76,8 @@ export interface Generation {
 const openBatchRecordsMax = 16_384
 const openBatchBytesMax = 4 << 20
 const waitingAnswersBytesMax = 64 << 20
+/** Commands that wait until other shards have decided what they need. */
+const waitingCommandsMax = 16_384
 
 /** What there is only once the shard serves: its stream, and who writes to it. */
 interface Serving {
@@ -135,6 +137,7 @@ export class Shard implements WriterListener {
     settlements: number
     coordinations: number
     reservedAccounts: number
+    waitingCommands: number
   } {
     return {
       mailboxCommands: this.#mailboxCommands,
@@ -147,6 +150,7 @@ export class Shard implements WriterListener {
       settlements: this.#serving?.writer.counts.settlements ?? 0,
       coordinations: this.#serving?.executor.coordinator.count ?? 0,
       reservedAccounts: this.book.reservations.count,
+      waitingCommands: this.#serving?.bench.waitingCommands ?? 0,
     }
   }
 
@@ -378,7 +382,8 @@ export class Shard implements WriterListener {
       this.#open.records >= openBatchRecordsMax ||
       this.#open.byteLength >= openBatchBytesMax ||
       this.#waitingAnswersBytes() >= waitingAnswersBytesMax ||
-      this.#serving?.executor.coordinator.isFull === true
+      this.#serving?.executor.coordinator.isFull === true ||
+      (this.#serving?.bench.waitingCommands ?? 0) >= waitingCommandsMax
     )
   }
 

@@ -1,5 +1,5 @@
 import { formatKey, type Key } from '../key.js'
-import type { Counters } from './accounts.js'
+import { type Counters, stripedAccountsMax } from './accounts.js'
 import type { BalanceView } from './reply.js'
 
 /**
@@ -76,9 +76,6 @@ export class StripedParts {
     return parts
   }
 }
-
-/** Striped accounts are few: those that everybody posts to. */
-const stripedAccountsMax = 10_000
 
 interface Part {
   seq: number

@@ -18,7 +18,12 @@ import {
   minSeqWord,
   TransactionWord,
 } from './command.js'
-import type { Coordinator } from './coordinator.js'
+import type { Coordinator } from './coordination/coordinator.js'
+import { type CoordinatedItem, coordinatedItem } from './coordination/planned-item.js'
+import {
+  type CoordinatedAnswer,
+  TransactionCoordination,
+} from './coordination/transaction-coordination.js'
 import { fingerprintOf } from './fingerprint.js'
 import {
   decideExpiry,
@@ -32,12 +37,6 @@ import {
 import type { Hold } from './holds.js'
 import { acrossFlags, type WrittenRecord } from './record-writer.js'
 import { refusalNumber } from './refusals.js'
-import {
-  type CoordinatedAnswer,
-  type CoordinatedItem,
-  coordinatedItem,
-  TransactionCoordination,
-} from './transaction-coordination.js'
 import { type Decision, decideTransaction } from './transaction-decision.js'
 import type { Workbench } from './workbench.js'
 
@@ -161,7 +160,7 @@ export class TransactionExecutor {
     const { book, decision } = bench
     decision.start()
     bench.draft.reset()
-    if (book.transactions.count >= book.limits.transactionsMax) {
+    if (!book.hasRoomFor(1)) {
       decision.refuse(refusalNumber.memory_limit_reached)
     } else if (kind === CommandKind.reverse) {
       decideReversal(book, bench.draft, words, at, timeMs, decision)

@@ -31,6 +31,9 @@ export class TransactionTable {
   readonly fingerprintLow = new Column((length) => new Uint32Array(length))
   readonly fingerprintHigh = new Column((length) => new Uint32Array(length))
 
+  /** New ids that other shards have claimed here and that are not decided yet. */
+  claimed = 0
+
   constructor(seed: [number, number]) {
     this.keys = new KeyTable(seed, () => {
       this.stream.addPage()

@@ -5,6 +5,8 @@
 export class UnderWay {
   /** By a hash of the id; entries of one hash are a list. */
   readonly #entries = new Map<number, Entry[]>()
+  /** Commands that wait for an id, and items of atomic batches that do. */
+  waiting = 0
 
   get isEmpty(): boolean {
     return this.#entries.size === 0
@@ -26,9 +28,10 @@ export class UnderWay {
     else entries.push(entry)
   }
 
-  /** Calls `task` when the id is no longer under way; it must be. */
-  wait(tenant: number, words: Uint32Array, at: number, task: () => void): void {
-    this.#find(tenant, words, at)?.waiting.push(task)
+  /** Calls `task`, of so many items, when the id is no longer under way; it must be. */
+  wait(tenant: number, words: Uint32Array, at: number, task: () => void, items = 1): void {
+    this.#find(tenant, words, at)?.waiting.push({ task, items })
+    this.waiting += items
   }
 
   /** The id is decided; whoever waited goes on, the first to come first. */
@@ -39,7 +42,10 @@ export class UnderWay {
     if (entries === undefined || entry === undefined) return
     if (entries.length === 1) this.#entries.delete(hash)
     else entries.splice(entries.indexOf(entry), 1)
-    for (const task of entry.waiting) task()
+    for (const { task, items } of entry.waiting) {
+      this.waiting -= items
+      task()
+    }
   }
 
   #find(tenant: number, words: Uint32Array, at: number): Entry | undefined {
@@ -59,7 +65,7 @@ export class UnderWay {
 interface Entry {
   tenant: number
   key: Uint32Array
-  waiting: (() => void)[]
+  waiting: { task: () => void; items: number }[]
 }
 
 function hashOf(words: Uint32Array, at: number): number {

@@ -54,6 +54,11 @@ export class Workbench {
     this.replies = new ReplyWriter(book, counts.stream)
   }
 
+  /** Commands that wait until others have decided what they need: an id, or an account. */
+  get waitingCommands(): number {
+    return this.underWay.waiting + this.accountsUnderWay.waiting + this.book.reservations.waiting
+  }
+
   get stream(): number {
     return this.counts.stream
   }

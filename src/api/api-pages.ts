@@ -18,7 +18,7 @@ async function openapiDocument(): Promise<object> {
   const status = { phase: 'created', recordsDone: 0, recordsTotal: 0 } as const
   const app = await buildServer(
     { clock: systemClock, currencies: new CurrencyList([]), serving: () => undefined },
-    { status: () => status, shardMetrics: async () => [], metrics: serverMetrics(() => 0) },
+    { status: () => status, shardMetrics: async () => [], metrics: serverMetrics(() => undefined) },
     { logger: undefined, logRequests: false, logSlowMs: 1, logSample: 0, bodyTimeoutMs: 1000 },
   )
   await app.ready()

@@ -35,7 +35,7 @@ export async function scriptedApi(
       currencies: new CurrencyList([]),
       serving: () => ({ router: shards.router, journal }),
     },
-    { status: () => status, shardMetrics: async () => [], metrics: serverMetrics(() => 0) },
+    { status: () => status, shardMetrics: async () => [], metrics: serverMetrics(() => undefined) },
     {
       logger: undefined,
       logRequests: false,

@@ -86,7 +86,7 @@ export async function startApi(t: Teardown, options: ApiServerOptions = {}): Pro
     {
       status: () => node.status,
       shardMetrics: () => node.shardMetrics(),
-      metrics: serverMetrics(() => node.serving?.router.inFlightCommands ?? 0),
+      metrics: serverMetrics(() => node.serving?.router),
     },
     { logger: log, ...config.process },
   )

@@ -91,6 +91,10 @@ t.test('every metric is there, and moves', async (t) => {
     'daybook_open_records',
     'daybook_waiting_answers_bytes',
     'daybook_in_flight_commands',
+    'daybook_striped_accounts',
+    'daybook_coordinations',
+    'daybook_reserved_accounts',
+    'daybook_waiting_commands',
     'daybook_settlements',
     'daybook_stalls_total',
     'nodejs_eventloop_lag_seconds',
@@ -238,7 +242,7 @@ t.test('a fault of the server is logged whole and answered without internals', a
     {
       status: () => ({ phase: 'serving', recordsDone: 0, recordsTotal: 0 }),
       shardMetrics: async () => [],
-      metrics: serverMetrics(() => 0),
+      metrics: serverMetrics(() => undefined),
     },
     {
       logger: pino({}, { write: (line: string) => void lines.push(line) }),

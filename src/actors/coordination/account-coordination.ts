@@ -5,14 +5,15 @@ import {
   readBigint,
   readBody,
   Word,
-} from '../journal/record.js'
-import { keyFromWords } from '../key.js'
-import { type AccountChange, countersOf, decideChange } from './account-decision.js'
-import type { Coordination, CoordinationSteps, Coordinator } from './coordinator.js'
-import { fingerprintOf } from './fingerprint.js'
+} from '../../journal/record.js'
+import { keyFromWords } from '../../key.js'
+import { type AccountChange, countersOf, decideChange } from '../account-decision.js'
+import { fingerprintOf } from '../fingerprint.js'
+import type { WrittenRecord } from '../record-writer.js'
+import type { Workbench } from '../workbench.js'
+import type { Coordination, CoordinationSteps } from './coordination.js'
+import type { Coordinator } from './coordinator.js'
 import { VoteWord, writeShut } from './peer-message.js'
-import type { WrittenRecord } from './record-writer.js'
-import type { Workbench } from './workbench.js'
 
 /** The command, and the row of its account on this shard, which owns the account's key. */
 interface AccountCommand {
@@ -28,6 +29,7 @@ interface AccountCommand {
  */
 export class AccountCoordination implements CoordinationSteps {
   readonly wantsBalances = false
+  readonly weight = 1
   readonly #bench: Workbench
   readonly #coordinator: Coordinator
   readonly #command: AccountCommand

@@ -1,5 +1,8 @@
-import type { FrameWriter } from './frame.js'
-import { Participant, type Verdict } from './participant.js'
+import type { FrameWriter } from '../frame.js'
+import { balanceWords } from '../reply.js'
+import type { Workbench } from '../workbench.js'
+import { Coordination, type CoordinationSteps, type ToldRecord } from './coordination.js'
+import { Participant } from './participant.js'
 import {
   AppliedWord,
   ApplyFlag,
@@ -12,8 +15,12 @@ import {
   writeRelease,
   writeReleased,
 } from './peer-message.js'
-import { balanceWords } from './reply.js'
-import type { Workbench } from './workbench.js'
+import type { Verdict } from './sides-judge.js'
+
+const noShards = new Set<number>()
+
+/** Items that a shard coordinates at most; beyond it, commands wait in the mailbox. */
+const coordinatedItemsMax = 16_384
 
 /**
  * What this shard, as home, decides together with other shards. A coordination lives in memory
@@ -23,93 +30,14 @@ import type { Workbench } from './workbench.js'
  *     asking ──all votes──▶ decided ──record committed──▶ telling ──all applied──▶ finished
  *        └──────── refused ────────▶ released
  */
-export interface CoordinationSteps {
-  /** All who were asked have answered: asks again, writes records, or refuses. */
-  decide(coordination: Coordination, timeMs: number): void
-  /** All who had to be told have applied. */
-  finish(coordination: Coordination): void
-  /** Whether the answer shows the balances of the accounts. */
-  readonly wantsBalances: boolean
-}
-
-/** A shard that takes part in a coordination; home's own number for home itself. */
-export interface Party {
-  shard: number
-  /** What it said last; kept until everything is decided. */
-  words: Uint32Array
-  at: number
-  /** Its verdict on the postings that it was asked for. */
-  refusal: number
-  item: number
-  rank: number
-  facts: Uint32Array
-  factsAt: number
-  /** Facts read so far, in the order in which they were asked for. */
-  factsRead: number
-  factCount: number
-  /** Balance entries after its record, once it has applied it. */
-  balances: Uint32Array
-}
-
-/** A record that other shards are told of, and the number that its message has for each. */
-interface ToldRecord {
-  words: Uint32Array
-  seq: number
-  messages: { shard: number; number: number }[]
-}
-
-export class Coordination {
-  readonly number: number
-  readonly steps: CoordinationSteps
-  readonly parties: Party[] = []
-  readonly records: ToldRecord[] = []
-  /** Answers that are still to come. */
-  awaited = 0
-  /** First and last seq of its records; 0 until it is decided. */
-  firstSeq = 0
-  lastSeq = 0
-  /** It was refused: what to do when all have given back what they held. */
-  abandoned: (() => void) | undefined
-
-  constructor(number: number, steps: CoordinationSteps) {
-    this.number = number
-    this.steps = steps
-  }
-
-  party(shard: number): Party {
-    let party = this.parties.find((candidate) => candidate.shard === shard)
-    if (party === undefined) {
-      party = {
-        shard,
-        words: nothing,
-        at: 0,
-        refusal: 0,
-        item: 0,
-        rank: 0,
-        facts: nothing,
-        factsAt: 0,
-        factsRead: 0,
-        factCount: 0,
-        balances: nothing,
-      }
-      this.parties.push(party)
-    }
-    return party
-  }
-}
-
-const nothing = new Uint32Array(0)
-const noShards = new Set<number>()
-
-/** Coordinations that a shard has under way at most; beyond it, commands wait in the mailbox. */
-const coordinationsMax = 16_384
-
 export class Coordinator {
   readonly participant: Participant
   readonly #bench: Workbench
   readonly #underWay = new Map<number, Coordination>()
   /** Decided, in the order of their records; their records are not all durable yet. */
   readonly #committing: Coordination[] = []
+  /** Transactions, posts, voids, … that they consist of. */
+  #items = 0
   #nextNumber = 1
 
   constructor(bench: Workbench) {
@@ -122,7 +50,7 @@ export class Coordinator {
   }
 
   get isFull(): boolean {
-    return this.#underWay.size >= coordinationsMax
+    return this.#items >= coordinatedItemsMax
   }
 
   /** Nothing is under way, and nothing is kept for other homes. */
@@ -138,6 +66,7 @@ export class Coordinator {
     const coordination = new Coordination(this.#nextNumber, steps)
     this.#nextNumber = coordination.number === 0xffffffff ? 1 : coordination.number + 1
     this.#underWay.set(coordination.number, coordination)
+    this.#items += steps.weight
     return coordination
   }
 
@@ -296,6 +225,7 @@ export class Coordinator {
 
   #finish(coordination: Coordination): void {
     this.#underWay.delete(coordination.number)
+    this.#items -= coordination.steps.weight
     if (coordination.abandoned === undefined) coordination.steps.finish(coordination)
     else coordination.abandoned()
   }

@@ -1,6 +1,6 @@
-import { paddedLength, writeBigint, writeInteger } from '../journal/record.js'
-import { type Key, writeKeyWords } from '../key.js'
-import type { FrameWriter } from './frame.js'
+import { paddedLength, writeBigint, writeInteger } from '../../journal/record.js'
+import { type Key, writeKeyWords } from '../../key.js'
+import type { FrameWriter } from '../frame.js'
 
 /**
  * Messages between shards, as entries of a frame. Home is the shard that owns a transaction's id
@@ -80,7 +80,10 @@ export const ClaimOutcome = {
   knownWithDifferentBody: 2,
   /** It is being decided elsewhere. */
   busy: 3,
+  /** The shard remembers as many ids as it may. */
+  full: 4,
 } as const
+export type ClaimOutcome = (typeof ClaimOutcome)[keyof typeof ClaimOutcome]
 
 /** Apply: u32 home stream, u32 0, i64 number, i64 seq; then home's record. */
 export const ApplyWord = { stream: 4, number: 6, seq: 8, record: 10 } as const
