@@ -8,12 +8,12 @@ import {
 } from 'prom-client'
 import { refusalOf } from './actors/refusals.js'
 import type { Router } from './actors/router.js'
-import type { Shard, ShardObserver } from './actors/shard.js'
+import type { ShardGauges, ShardObserver } from './actors/shard-parts.js'
 
 /** A shard's metrics, kept in its own thread and collected from there as plain data. */
 export function shardMetrics(shard: number): {
   observer: ShardObserver
-  collect(gauges: Shard['gauges']): Promise<object>
+  collect(gauges: ShardGauges): Promise<object>
 } {
   const registers = [new Registry()]
   registers[0].setDefaultLabels({ shard: String(shard) })

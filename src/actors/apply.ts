@@ -85,14 +85,14 @@ function applyPlainPosting(book: Book, words: Uint32Array, at: number, seq: numb
   if (debit >= 0) {
     accounts.debitsPosted.set(debit, accounts.debitsPosted.get(debit) + amount)
     accounts.touch(debit, seq)
-  } else if (isSummed(book, tenant, keyFromWords(words, at + Word.debit), debitSide(sides))) {
-    book.rebuild?.addStriped(tenant, keyFromWords(words, at + Word.debit), true, amount)
+  } else if (book.rebuild !== undefined) {
+    sumUp(book, tenant, keyFromWords(words, at + Word.debit), debitSide(sides), true, amount)
   }
   if (credit >= 0) {
     accounts.creditsPosted.set(credit, accounts.creditsPosted.get(credit) + amount)
     accounts.touch(credit, seq)
-  } else if (isSummed(book, tenant, keyFromWords(words, at + Word.credit), creditSide(sides))) {
-    book.rebuild?.addStriped(tenant, keyFromWords(words, at + Word.credit), false, amount)
+  } else if (book.rebuild !== undefined) {
+    sumUp(book, tenant, keyFromWords(words, at + Word.credit), creditSide(sides), false, amount)
   }
   if (((words[at] >>> 16) & RecordFlag.idElsewhere) === 0) rememberPlain(book, words, at, seq)
 }
@@ -310,25 +310,31 @@ function applyPosting(
   const [debit, credit] = Array.isArray(posting)
     ? [keyFromBytes(posting[0], 0), keyFromBytes(posting[1], 0)]
     : [posting.debit, posting.credit]
-  const { accounts, rebuild } = book
-  const debitRow = sideRow(book, tenant, debit, debitSide(sides))
-  if (debitRow >= 0) {
-    accounts.debitsPosted.set(debitRow, accounts.debitsPosted.get(debitRow) + effect.posted)
-    accounts.debitsPending.set(debitRow, accounts.debitsPending.get(debitRow) + effect.pending)
-    accounts.holds.set(debitRow, accounts.holds.get(debitRow) + effect.holds)
-    accounts.touch(debitRow, seq)
-  } else if (isSummed(book, tenant, debit, debitSide(sides))) {
-    rebuild?.addStriped(tenant, debit, true, effect.posted)
+  applySide(book, tenant, debit, { side: debitSide(sides), isDebit: true }, seq, effect)
+  applySide(book, tenant, credit, { side: creditSide(sides), isDebit: false }, seq, effect)
+}
+
+function applySide(
+  book: Book,
+  tenant: number,
+  key: Key,
+  { side, isDebit }: { side: Side; isDebit: boolean },
+  seq: number,
+  { posted, pending, holds }: Effect,
+): void {
+  const row = sideRow(book, tenant, key, side)
+  if (row < 0) {
+    if (book.rebuild !== undefined) sumUp(book, tenant, key, side, isDebit, posted)
+    return
   }
-  const creditRow = sideRow(book, tenant, credit, creditSide(sides))
-  if (creditRow >= 0) {
-    accounts.creditsPosted.set(creditRow, accounts.creditsPosted.get(creditRow) + effect.posted)
-    accounts.creditsPending.set(creditRow, accounts.creditsPending.get(creditRow) + effect.pending)
-    accounts.holds.set(creditRow, accounts.holds.get(creditRow) + effect.holds)
-    accounts.touch(creditRow, seq)
-  } else if (isSummed(book, tenant, credit, creditSide(sides))) {
-    rebuild?.addStriped(tenant, credit, false, effect.posted)
-  }
+  const { accounts } = book
+  const [ofPosted, ofPending] = isDebit
+    ? [accounts.debitsPosted, accounts.debitsPending]
+    : [accounts.creditsPosted, accounts.creditsPending]
+  ofPosted.set(row, ofPosted.get(row) + posted)
+  ofPending.set(row, ofPending.get(row) + pending)
+  accounts.holds.set(row, accounts.holds.get(row) + holds)
+  accounts.touch(row, seq)
 }
 
 function sideRow(book: Book, tenant: number, key: Key, side: Side): number {
@@ -340,10 +346,19 @@ function sideRow(book: Book, tenant: number, key: Key, side: Side): number {
   return assertThere(book, row >= 0 || book.owns(key) ? row : elsewhere)
 }
 
-/** Whether what this side moved belongs to the sum of a striped account, while rebuilding. */
-function isSummed(book: Book, tenant: number, key: Key, side: Side): boolean {
-  if (side === Side.striped) return true
-  return side === Side.here && isPartInRebuild(book, book.accounts.find(tenant, key))
+/** While rebuilding: adds what this side moved to the sum, if its account is striped. */
+function sumUp(
+  book: Book,
+  tenant: number,
+  key: Key,
+  side: Side,
+  isDebit: boolean,
+  amount: bigint,
+): void {
+  const isStriped =
+    side === Side.striped ||
+    (side === Side.here && isPartInRebuild(book, book.accounts.find(tenant, key)))
+  if (isStriped) book.rebuild?.addStriped(tenant, key, isDebit, amount)
 }
 
 /** Makes the record's id known; returns its row, or -1 if it lives on another shard. */

@@ -1,27 +1,6 @@
-import {
-  packr,
-  paddedLength,
-  readBigint,
-  readCurrency,
-  readInteger,
-  Word,
-  writeBigint,
-  writeInteger,
-} from '../journal/record.js'
-import { formatKey } from '../key.js'
-import { formatMinor } from '../money.js'
-import {
-  type AccountClass,
-  type AccountDetails,
-  type AccountStatus,
-  accountClasses,
-  accountStatuses,
-  availableOf,
-  balanceOf,
-  type Counters,
-  isDebitNormal,
-  unlimited,
-} from './accounts.js'
+import { packr, paddedLength, readInteger, Word, writeInteger } from '../journal/record.js'
+import { type AccountDetails, unlimited } from './accounts.js'
+import { type BalanceView, balanceWords, readBalance, writeBalance } from './balance-entry.js'
 import type { Book } from './book.js'
 import type { FrameWriter } from './frame.js'
 import type { HoldPosting } from './holds.js'
@@ -33,13 +12,10 @@ import type { HoldPosting } from './holds.js'
  *     16 i64 seq  24 u32 stream  28 u32 a number of the kind
  *     32 body
  *
- * The body of `accepted` is the record, then a balance entry of 88 bytes per account that it
+ * The body of `accepted` is the record, then a balance entry (balance-entry.ts) per account that it
  * touched (`number` of them); of `account` a balance entry and msgpack; of `transaction` msgpack;
  * of `batch` 16 bytes per item, as the binary batch answer has them (api/binary-batch.ts); of
  * `part` a balance entry, with the tenant as its number. `reached` has none.
- *
- * A balance entry: key, four i64 counters, i64 version, 8 bytes currency, u8 scale, u8 class,
- * u8 status, u8 flags, u32 stream, i64 seq of the last record that touched the account, u64 0.
  */
 const ReplyKind = {
   accepted: 1,
@@ -57,26 +33,7 @@ const ReplyKind = {
 const replayedFlag = 1
 
 const replyHeaderWords = 8
-export const balanceWords = 22
-/** Flag of a balance entry: the counters are those of one shard's part of a striped account. */
-const stripedFlag = 1
 export const batchItemBytes = 16
-
-/** The state of one account's counters after a record, as the API shows it. */
-export interface BalanceView {
-  account: string
-  currency: string
-  scale: number
-  accountClass: AccountClass
-  status: AccountStatus
-  version: number
-  /** The counters are one shard's part of a striped account. */
-  striped: boolean
-  counters: Counters
-  /** Last record that touched the account, or seq 0 for one of an earlier generation. */
-  stream: number
-  seq: number
-}
 
 export type Reply = {
   request: number
@@ -151,7 +108,7 @@ export class ReplyWriter {
     frame.words.set(record.words.subarray(record.at, record.at + recordWords), at)
     let word = at + recordWords
     for (const row of rows) {
-      this.writeBalance(frame.words, word, row)
+      this.balance(frame.words, word, row)
       word += balanceWords
     }
   }
@@ -191,7 +148,7 @@ export class ReplyWriter {
       seq: accounts.touchedSeq.get(row),
       number: body.length,
     })
-    this.writeBalance(frame.words, at, row)
+    this.balance(frame.words, at, row)
     frame.writeBytes(at + balanceWords, body)
   }
 
@@ -226,7 +183,7 @@ export class ReplyWriter {
       seq: this.#book.accounts.touchedSeq.get(row),
       number: tenant,
     })
-    this.writeBalance(frame.words, at, row)
+    this.balance(frame.words, at, row)
   }
 
   reached(frame: FrameWriter, request: number, seq: number): void {
@@ -248,6 +205,11 @@ export class ReplyWriter {
     })
   }
 
+  /** Writes the balance entry of an account of this shard at word `at`. */
+  balance(words: Uint32Array, at: number, row: number): void {
+    writeBalance(this.#book.accounts, this.#stream, words, at, row)
+  }
+
   #begin(
     frame: FrameWriter,
     head: number,
@@ -264,29 +226,6 @@ export class ReplyWriter {
     words[at + 6] = this.#stream
     words[at + 7] = reply.number
     return at + replyHeaderWords
-  }
-
-  /** Writes the balance entry of an account at word `at`. */
-  writeBalance(words: Uint32Array, at: number, row: number): void {
-    const { accounts } = this.#book
-    const currency = accounts.currencyOf(row)
-    accounts.keys.copyKey(row, words, at)
-    writeBigint(words, at + 4, accounts.debitsPosted.get(row))
-    writeBigint(words, at + 6, accounts.creditsPosted.get(row))
-    writeBigint(words, at + 8, accounts.debitsPending.get(row))
-    writeBigint(words, at + 10, accounts.creditsPending.get(row))
-    writeInteger(words, at + 12, accounts.version.get(row))
-    words[at + 14] = currency.words[0]
-    words[at + 15] = currency.words[1]
-    words[at + 16] =
-      currency.scale |
-      (accounts.accountClass.get(row) << 8) |
-      (accounts.status.get(row) << 16) |
-      ((accounts.isStriped(row) ? stripedFlag : 0) << 24)
-    words[at + 17] = this.#stream
-    writeInteger(words, at + 18, accounts.touchedSeq.get(row))
-    words[at + 20] = 0
-    words[at + 21] = 0
   }
 }
 
@@ -371,46 +310,4 @@ export function readReply(
 
 function bytesAt(words: Uint32Array, word: number, length: number): Buffer {
   return Buffer.from(words.buffer as ArrayBuffer, words.byteOffset + word * 4, length)
-}
-
-function readBalance(words: Uint32Array, at: number): BalanceView {
-  const kinds = words[at + 16]
-  return {
-    account: formatKey({ w0: words[at], w1: words[at + 1], w2: words[at + 2], w3: words[at + 3] }),
-    counters: {
-      debitsPosted: readBigint(words, at + 4),
-      creditsPosted: readBigint(words, at + 6),
-      debitsPending: readBigint(words, at + 8),
-      creditsPending: readBigint(words, at + 10),
-    },
-    version: readInteger(words, at + 12),
-    currency: readCurrency(words, at + 14),
-    scale: kinds & 0xff,
-    accountClass: accountClasses[(kinds >>> 8) & 0xff],
-    status: accountStatuses[(kinds >>> 16) & 0xff],
-    striped: ((kinds >>> 24) & stripedFlag) !== 0,
-    stream: words[at + 17],
-    seq: readInteger(words, at + 18),
-  }
-}
-
-/** The counters of a balance as decimal strings, with balance and available balance. */
-export function formatBalance(view: BalanceView): {
-  debitsPosted: string
-  creditsPosted: string
-  debitsPending: string
-  creditsPending: string
-  balance: string
-  available: string
-} {
-  const { counters, scale } = view
-  const debitNormal = isDebitNormal(accountClasses.indexOf(view.accountClass))
-  return {
-    debitsPosted: formatMinor(counters.debitsPosted, scale),
-    creditsPosted: formatMinor(counters.creditsPosted, scale),
-    debitsPending: formatMinor(counters.debitsPending, scale),
-    creditsPending: formatMinor(counters.creditsPending, scale),
-    balance: formatMinor(balanceOf(counters, debitNormal), scale),
-    available: formatMinor(availableOf(counters, debitNormal), scale),
-  }
 }

@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { StreamCounts } from '../journal/message-counts.js'
-import type { Generation, ShardOptions } from './shard.js'
+import type { Generation } from './shard.js'
+import type { ShardOptions } from './shard-parts.js'
 import type { RecoveryProgress } from './shard-recovery.js'
 
 /** What a shard's worker is started with; plain data. */

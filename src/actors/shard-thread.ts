@@ -23,6 +23,9 @@ export class ShardFault extends Error {
   }
 }
 
+/** A scraper that waits longer than its usual ten seconds gets nothing at all. */
+const metricsTimeoutMs = 5000
+
 /** A shard's worker thread, seen from the main thread. */
 export class ShardThread {
   readonly #worker: Worker
@@ -94,12 +97,12 @@ export class ShardThread {
     await this.#worker.terminate()
   }
 
-  /** The shard's metrics as plain data; an empty list if it does not answer within a second. */
+  /** The shard's metrics as plain data; an empty list if it does not answer in time. */
   metrics(): Promise<object> {
     const id = this.#nextMetrics
     this.#nextMetrics += 1
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#takeMetrics(id, []), 1000)
+      const timer = setTimeout(() => this.#takeMetrics(id, []), metricsTimeoutMs)
       this.#metrics.set(id, (metrics) => {
         clearTimeout(timer)
         resolve(metrics)

@@ -1,70 +1,19 @@
-import type { Clock, Timer } from '../clock.js'
-import { Batch, type DigestChain } from '../journal/batch.js'
+import type { Timer } from '../clock.js'
+import { Batch } from '../journal/batch.js'
 import type { StreamCounts } from '../journal/message-counts.js'
 import { Word } from '../journal/record.js'
-import type { JournalStore } from '../journal/session.js'
 import { JournalWriter, type WriterListener } from '../journal/writer.js'
 import { Layout } from '../layout.js'
-import { Book, type BookLimits } from './book.js'
-import { batchCountWord, CommandKind, commandBytes } from './command.js'
+import { Book } from './book.js'
 import { Executor } from './executor.js'
-import { FrameWriter, frameHeaderWords, frameNumber } from './frame.js'
+import { FrameWriter, frameHeaderWords } from './frame.js'
+import { Mailbox } from './mailbox.js'
 import { Outbox } from './outbox.js'
 import { refusalNumber } from './refusals.js'
-import { type RecoveryPlan, type RecoveryProgress, ShardRecovery } from './shard-recovery.js'
+import type { ShardGauges, ShardOptions, ShardParts } from './shard-parts.js'
+import { ShardRecovery } from './shard-recovery.js'
 import { noIndex } from './transaction-decision.js'
 import { Workbench } from './workbench.js'
-
-/**
- * One shard: the actors of its slots, its mailbox, and its stream of the journal.
- *
- *     created ──warmUp──▶ warm ──readRest──▶ warm ──serve──▶ serving ──stop──▶ stopped
- *
- * Commands come in frames and are carried out in order. What they wrote is the open batch; when
- * the writer is idle the batch goes out and the next one opens. Answers wait with the batch that
- * they rest on; nothing leaves before it is durable, nor while the lease has run out.
- *
- *     command ─▶ mailbox ─▶ execute ─▶ open batch ─▶ in flight ─▶ durable
- *                              └────▶ answers: open ─▶ in flight ─▶ released
- *
- * Frames of other shards are carried out at once, also while commands have to wait: what they ask
- * for has been admitted at the edge, and nothing that was decided may be refused or held up.
- */
-export interface ShardOptions {
-  plan: RecoveryPlan
-  /** Names this process in the stream's row. */
-  owner: string
-  leaseMs: number
-  commitTimeoutMs: number
-  /** A command that has waited longer in the mailbox is refused: not accepted. */
-  admissionTimeoutMs: number
-  limits: BookLimits
-}
-
-export interface ShardParts {
-  clock: Clock
-  store: JournalStore
-  random: () => number
-  chain: DigestChain
-  /** Sends a frame of answers to the router. */
-  send(frame: ArrayBuffer): void
-  /** Sends a frame to another shard; frames to one shard arrive in order. */
-  sendToPeer(shard: number, frame: ArrayBuffer): void
-  /** The shard cannot go on; the process must stop. */
-  onStopped(fault: Error): void
-  onProgress(progress: RecoveryProgress): void
-  /** Something failed that is being tried again. */
-  onTrouble(error: Error): void
-  observer: ShardObserver
-}
-
-/** Told what happens, for metrics. */
-export interface ShardObserver {
-  onBatch(records: number, bytes: number, commitMs: number): void
-  onRefused(refusal: number): void
-  onExpired(): void
-  onStall(): void
-}
 
 /** The generation that a shard serves in; plain data. */
 export interface Generation {
@@ -86,6 +35,21 @@ interface Serving {
   writer: JournalWriter
 }
 
+/**
+ * One shard: the actors of its slots, its mailbox, and its stream of the journal.
+ *
+ *     created ──warmUp──▶ warm ──readRest──▶ warm ──serve──▶ serving ──stop──▶ stopped
+ *
+ * Commands come in frames and are carried out in order. What they wrote is the open batch; when
+ * the writer is idle the batch goes out and the next one opens. Answers wait with the batch that
+ * they rest on; nothing leaves before it is durable, nor while the lease has run out.
+ *
+ *     command ─▶ mailbox ─▶ execute ─▶ open batch ─▶ in flight ─▶ durable
+ *                              └────▶ answers: open ─▶ in flight ─▶ released
+ *
+ * Frames of other shards are carried out at once, also while commands have to wait: what they ask
+ * for has been admitted at the edge, and nothing that was decided may be refused or held up.
+ */
 export class Shard implements WriterListener {
   readonly book: Book
   readonly #options: ShardOptions
@@ -94,8 +58,7 @@ export class Shard implements WriterListener {
   #serving: Serving | undefined
   #state: 'created' | 'warm' | 'serving' | 'stopped' = 'created'
 
-  readonly #mailbox: MailboxFrame[] = []
-  #mailboxCommands = 0
+  readonly #mailbox = new Mailbox()
   /** Frames of shards that serve already. */
   readonly #early: ArrayBuffer[] = []
   #open = new Batch(0)
@@ -125,22 +88,9 @@ export class Shard implements WriterListener {
     this.#peers = Array.from({ length: plan.place.shards }, () => new Outbox())
   }
 
-  /** Commands that wait in the mailbox, records that wait for a commit, and the last of each seq. */
-  get gauges(): {
-    mailboxCommands: number
-    openRecords: number
-    waitingAnswersBytes: number
-    durableSeq: number
-    accounts: number
-    transactions: number
-    holds: number
-    settlements: number
-    coordinations: number
-    reservedAccounts: number
-    waitingCommands: number
-  } {
+  get gauges(): ShardGauges {
     return {
-      mailboxCommands: this.#mailboxCommands,
+      mailboxCommands: this.#mailbox.commands,
       openRecords: this.#open.nextSeq - 1 - this.#durableSeq,
       waitingAnswersBytes: this.#waitingAnswersBytes(),
       durableSeq: this.#durableSeq,
@@ -210,9 +160,7 @@ export class Shard implements WriterListener {
   /** Takes a frame of commands from the router. */
   receive(frame: ArrayBuffer): void {
     if (this.#state === 'stopped') return
-    const words = new Uint32Array(frame)
-    this.#mailboxCommands += frameNumber(frame)
-    this.#mailbox.push({ words, at: frameHeaderWords, arrivedAt: this.#parts.clock.monotonic() })
+    this.#mailbox.put(frame, this.#parts.clock.monotonic())
     if (this.#state === 'serving') this.#run()
   }
 
@@ -288,20 +236,12 @@ export class Shard implements WriterListener {
     const { executor, writer } = this.#serving
     const timeMs = this.#advanceTime()
     this.#expireHolds(executor, timeMs)
-    while (this.#mailbox.length > 0 && !this.#isStalled()) this.#executeNext(executor, timeMs)
+    const execute = (words: Uint32Array, at: number) => executor.execute(words, at, timeMs)
+    while (!this.#mailbox.isEmpty && !this.#isStalled()) this.#mailbox.next(execute)
     if (writer.isIdle() && this.#open.records > 0) this.#sendBatch(writer)
     this.#release()
     this.#scheduleExpiry()
     if (this.#onDrained !== undefined && this.#isDrained()) this.#onDrained()
-  }
-
-  #executeNext(executor: Executor, timeMs: number): void {
-    const frame = this.#mailbox[0]
-    const isBatch = (frame.words[frame.at] & 0xff) === CommandKind.batch
-    const commands = isBatch ? frame.words[frame.at + batchCountWord] + 1 : 1
-    frame.at = executor.execute(frame.words, frame.at, timeMs)
-    this.#mailboxCommands -= commands
-    if (isFinished(frame)) this.#mailbox.shift()
   }
 
   #sendBatch(writer: JournalWriter): void {
@@ -390,7 +330,7 @@ export class Shard implements WriterListener {
   #isDrained(): boolean {
     return (
       this.#serving?.executor.coordinator.isIdle === true &&
-      this.#mailbox.length === 0 &&
+      this.#mailbox.isEmpty &&
       this.#open.records === 0 &&
       this.#durableSeq === this.#inFlightSeq
     )
@@ -407,36 +347,31 @@ export class Shard implements WriterListener {
 
   #refuseOverdue(): void {
     const { clock, observer } = this.#parts
-    const deadline = clock.monotonic() - this.#options.admissionTimeoutMs
     const answers = new FrameWriter()
-    while (this.#mailbox.length > 0 && this.#mailbox[0].arrivedAt <= deadline) {
-      observer.onStall()
-      const frame = this.#mailbox[0]
-      while (!isFinished(frame)) this.#refuseNext(frame, answers)
-      this.#mailbox.shift()
-    }
+    const arrivedBefore = clock.monotonic() - this.#options.admissionTimeoutMs
+    const frames = this.#mailbox.takeOverdue(arrivedBefore, (words, at, items) =>
+      this.#refuseCommand(answers, words, at, items),
+    )
+    for (let frame = 0; frame < frames; frame++) observer.onStall()
     // These answers rest on no state at all, so no lease is needed.
     if (!answers.isEmpty) this.#parts.send(answers.take(Number.POSITIVE_INFINITY))
   }
 
   /**
-   * Refuses the next command of an overdue frame. One whose id is known already is a repeat of a
-   * command that may yet be committed: it gets no answer, and the router says that its outcome is
-   * not known.
+   * Refuses an overdue command. One whose id is known already is a repeat of a command that may
+   * yet be committed: it gets no answer, and the router says that its outcome is not known.
    */
-  #refuseNext(frame: MailboxFrame, answers: FrameWriter): void {
-    const { words, at } = frame
-    const isBatch = (words[at] & 0xff) === CommandKind.batch
-    const items = isBatch ? words[at + batchCountWord] : 0
-    let known = false
-    for (let index = 0; index <= items; index++) {
-      known ||= this.#serving?.executor.knows(words, frame.at) === true
-      frame.at += commandBytes(words, frame.at) / 4
-    }
-    this.#mailboxCommands -= items + 1
-    if (known) return
+  #refuseCommand(
+    answers: FrameWriter,
+    words: Uint32Array,
+    at: number,
+    items: readonly number[],
+  ): void {
+    if (this.#serving === undefined) return
+    const { executor, bench } = this.#serving
+    if ([at, ...items].some((command) => executor.knows(words, command))) return
     const refusal = refusalNumber.journal_unavailable
-    this.#serving?.bench.replies.refused(answers, words[at + Word.time], refusal, noIndex)
+    bench.replies.refused(answers, words[at + Word.time], refusal, noIndex)
     this.#parts.observer.onRefused(refusal)
   }
 
@@ -446,16 +381,4 @@ export class Shard implements WriterListener {
     this.#sweepTimer?.cancel()
     this.#serving?.writer.close()
   }
-}
-
-interface MailboxFrame {
-  words: Uint32Array
-  /** Word of the next command. */
-  at: number
-  /** On the monotonic clock. */
-  arrivedAt: number
-}
-
-function isFinished(frame: MailboxFrame): boolean {
-  return frame.at >= frame.words.length || (frame.words[frame.at] & 0xff) === 0
 }

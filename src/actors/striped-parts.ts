@@ -1,6 +1,6 @@
 import { formatKey, type Key } from '../key.js'
 import { type Counters, stripedAccountsMax } from './accounts.js'
-import type { BalanceView } from './reply.js'
+import type { BalanceView } from './balance-entry.js'
 
 /**
  * What the shards have told of their parts of striped accounts: per account the newest part of

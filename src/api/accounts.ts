@@ -2,13 +2,13 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { AccountChange, AccountCreation } from '../actors/account-decision.js'
 import { accountClasses, isDebitNormal } from '../actors/accounts.js'
+import { type BalanceView, formatBalance } from '../actors/balance-entry.js'
 import {
   CommandKind,
   type RequestContext,
   writeAccountCommand,
   writeRead,
 } from '../actors/command.js'
-import { type BalanceView, formatBalance } from '../actors/reply.js'
 import { type Router, readUnanswered } from '../actors/router.js'
 import { isUuid, type Key, newKeyText, slotOf } from '../key.js'
 import { formatMinor, toMinor } from '../money.js'

@@ -1,6 +1,7 @@
+import type { BalanceView } from '../actors/balance-entry.js'
 import { CommandKind, type RequestContext, writeRead } from '../actors/command.js'
 import { refusalNumber } from '../actors/refusals.js'
-import type { BalanceView, Reply } from '../actors/reply.js'
+import type { Reply } from '../actors/reply.js'
 import { type Outcome, type Router, readUnanswered } from '../actors/router.js'
 import { sumOfCounters } from '../actors/striped-parts.js'
 import type { Key } from '../key.js'

@@ -1,5 +1,5 @@
 import type { Static } from 'typebox'
-import { type BalanceView, formatBalance } from '../actors/reply.js'
+import { type BalanceView, formatBalance } from '../actors/balance-entry.js'
 import { TransactionState } from '../actors/transactions.js'
 import { formatDay } from '../clock.js'
 import {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Router, type RouterLimits } from '../../src/actors/router.js'
-import { Shard, type ShardOptions } from '../../src/actors/shard.js'
+import { Shard } from '../../src/actors/shard.js'
+import type { ShardOptions } from '../../src/actors/shard-parts.js'
 import type { RecoveryPlan } from '../../src/actors/shard-recovery.js'
 import type { Clock } from '../../src/clock.js'
 import { digestChain } from '../../src/journal/digest.js'

@@ -1,8 +1,9 @@
 import { accountClasses, type Counters } from '../../src/actors/accounts.js'
+import { balanceWords } from '../../src/actors/balance-entry.js'
 import { batchCountWord, CommandKind, commandBytes, minSeqWord } from '../../src/actors/command.js'
 import { FrameWriter, frameHeaderWords, frameNumber } from '../../src/actors/frame.js'
 import { refusalNumber } from '../../src/actors/refusals.js'
-import { type AccountReplyBody, balanceWords, batchItemBytes } from '../../src/actors/reply.js'
+import { type AccountReplyBody, batchItemBytes } from '../../src/actors/reply.js'
 import { Router, type RouterLimits } from '../../src/actors/router.js'
 import { noIndex } from '../../src/actors/transaction-decision.js'
 import {

@@ -1,4 +1,5 @@
-import { balanceWords, type ReplyWriter } from '../reply.js'
+import { balanceWords } from '../balance-entry.js'
+import type { ReplyWriter } from '../reply.js'
 import type { Decision } from '../transaction-decision.js'
 
 /**
@@ -15,7 +16,7 @@ export function balancesOf(decision: Decision, replies: ReplyWriter): Uint32Arra
       [credit, keysAt + 4],
     ]) {
       if (findBalance(balances, end, keys, word) >= 0) continue
-      if (row >= 0) replies.writeBalance(balances, end, row)
+      if (row >= 0) replies.balance(balances, end, row)
       else for (let part = 0; part < 4; part++) balances[end + part] = keys[word + part]
       end += balanceWords
     }

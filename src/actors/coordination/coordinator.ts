@@ -1,5 +1,5 @@
+import { balanceWords } from '../balance-entry.js'
 import type { FrameWriter } from '../frame.js'
-import { balanceWords } from '../reply.js'
 import type { Workbench } from '../workbench.js'
 import { Coordination, type CoordinationSteps, type ToldRecord } from './coordination.js'
 import { Participant } from './participant.js'

@@ -12,7 +12,7 @@ import {
   writeInteger,
 } from '../../journal/record.js'
 import { keyFromBytes, keyFromWords } from '../../key.js'
-import { balanceWords } from '../reply.js'
+import { balanceWords } from '../balance-entry.js'
 import type { ReservedAmounts } from '../reservations.js'
 import type { Workbench } from '../workbench.js'
 import {
@@ -172,7 +172,7 @@ export class Participant {
       out[vote + VoteWord.rank] = book.accounts.holds.get(row)
       out[vote + VoteWord.facts] = 0
       out[vote + VoteWord.facts + 1] = 0
-      this.#bench.replies.writeBalance(out, vote + VoteWord.list, row)
+      this.#bench.replies.balance(out, vote + VoteWord.list, row)
     })
   }
 
@@ -222,7 +222,7 @@ export class Participant {
     frame.words[applied + AppliedWord.balances + 1] = 0
     for (const [index, row] of rows.entries()) {
       const word = applied + AppliedWord.list + index * balanceWords
-      this.#bench.replies.writeBalance(frame.words, word, row)
+      this.#bench.replies.balance(frame.words, word, row)
     }
     this.release(from, words[at + Peer.coordination])
   }

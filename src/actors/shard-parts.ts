@@ -1,0 +1,56 @@
+import type { Clock } from '../clock.js'
+import type { DigestChain } from '../journal/batch.js'
+import type { JournalStore } from '../journal/session.js'
+import type { BookLimits } from './book.js'
+import type { RecoveryPlan, RecoveryProgress } from './shard-recovery.js'
+
+export interface ShardOptions {
+  plan: RecoveryPlan
+  /** Names this process in the stream's row. */
+  owner: string
+  leaseMs: number
+  commitTimeoutMs: number
+  /** A command that has waited longer in the mailbox is refused: not accepted. */
+  admissionTimeoutMs: number
+  limits: BookLimits
+}
+
+export interface ShardParts {
+  clock: Clock
+  store: JournalStore
+  random: () => number
+  chain: DigestChain
+  /** Sends a frame of answers to the router. */
+  send(frame: ArrayBuffer): void
+  /** Sends a frame to another shard; frames to one shard arrive in order. */
+  sendToPeer(shard: number, frame: ArrayBuffer): void
+  /** The shard cannot go on; the process must stop. */
+  onStopped(fault: Error): void
+  onProgress(progress: RecoveryProgress): void
+  /** Something failed that is being tried again. */
+  onTrouble(error: Error): void
+  observer: ShardObserver
+}
+
+/** Told what happens, for metrics. */
+export interface ShardObserver {
+  onBatch(records: number, bytes: number, commitMs: number): void
+  onRefused(refusal: number): void
+  onExpired(): void
+  onStall(): void
+}
+
+/** How full everything is, for metrics. */
+export interface ShardGauges {
+  mailboxCommands: number
+  openRecords: number
+  waitingAnswersBytes: number
+  durableSeq: number
+  accounts: number
+  transactions: number
+  holds: number
+  settlements: number
+  coordinations: number
+  reservedAccounts: number
+  waitingCommands: number
+}
