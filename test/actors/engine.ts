@@ -68,7 +68,7 @@ export async function emptyBook(connectionString: string): Promise<void> {
   await withClient(connectionString, async (client) => {
     await migrate(client)
     const { rows } = await client.query<{ id: number }>('select id from daybook.stream')
-    await endOldBackends(client, { streams: rows.map((row) => row.id) })
+    await endBackends(client, { streams: rows.map((row) => row.id) })
     await client.query('truncate daybook.journal')
     await client.query('delete from daybook.stream where id > 1')
     await client.query(
@@ -80,6 +80,17 @@ export async function emptyBook(connectionString: string): Promise<void> {
        set generation = 1, slots = decode(repeat('00000001', 1024), 'hex')`,
     )
   })
+}
+
+/** As the product does: a backend may take its time to end on a busy machine, so again and again. */
+async function endBackends(client: pg.Client, of: { streams: number[] }): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await endOldBackends(client, of)
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'still_held' || attempt === 10) throw error
+    }
+  }
 }
 
 export async function withClient<T>(
