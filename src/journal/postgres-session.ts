@@ -1,5 +1,6 @@
 import pg from 'pg'
-import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
+import { to as copyTo } from 'pg-copy-streams'
+import { CopyCommit } from './copy-commit.js'
 import { readCopyRows } from './copy-rows.js'
 import type { StoredChunk } from './replay.js'
 import {
@@ -88,29 +89,15 @@ class PostgresSession implements JournalSession {
     const text =
       'begin; copy daybook.journal (stream, first_seq, part, n, epoch, prev, payload) ' +
       `from stdin (format binary); call daybook.fence(${fence}); commit`
-    const tags: string[] = []
     return new Promise((resolve, reject) => {
-      const stream = copyFrom(text, { highWaterMark: batch.copy.length + 1 })
-      const query = stream as unknown as { handleCommandComplete(message: { text: string }): void }
-      query.handleCommandComplete = (message) => {
-        tags.push(message.text.split(' ', 1)[0])
-      }
       const onEnd = () => reject(new Error('the connection to the journal has ended'))
       this.#client.once('end', onEnd)
-      stream.on('finish', () => {
+      const commit = new CopyCommit({ text, rows: batch.copy }, (error, tags) => {
         this.#client.removeListener('end', onEnd)
-        resolve(tags)
+        if (error === undefined) resolve(tags)
+        else reject(isFenced(error) ? fenced(error) : error)
       })
-      stream.on('error', (error: Error & { code?: string }) => {
-        this.#client.removeListener('end', onEnd)
-        if (error.code === fencedState || error.code === duplicateKeyState) {
-          reject(new JournalFault('fenced', 'another process writes this stream', error))
-        } else {
-          reject(error)
-        }
-      })
-      this.#client.query(stream)
-      stream.end(batch.copy)
+      this.#client.query(commit)
     })
   }
 
@@ -190,6 +177,14 @@ class PostgresSession implements JournalSession {
   close(): void {
     this.#client.connection.stream.destroy()
   }
+}
+
+function isFenced(error: Error & { code?: string }): boolean {
+  return error.code === fencedState || error.code === duplicateKeyState
+}
+
+function fenced(cause: Error): JournalFault {
+  return new JournalFault('fenced', 'another process writes this stream', cause)
 }
 
 interface StreamRow {
