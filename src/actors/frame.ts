@@ -63,11 +63,13 @@ export class FrameWriter {
     new Float64Array(frame, 0, 1)[0] = number
     new Uint32Array(frame).fill(0, this.#end)
     if (frame === buffer) this.#reset()
-    else {
-      this.#end = frameHeaderWords
-      this.count = 0
-    }
+    else this.clear()
     return frame
+  }
+
+  /** Forgets all entries. */
+  clear(): void {
+    this.rollBack(0, frameHeaderWords * 4)
   }
 
   /** Forgets the entries after the first `count`, of which the last ends at byte `byteLength`. */
@@ -86,8 +88,7 @@ export class FrameWriter {
     if (this.#end > this.words.length) this.#grow()
     this.words.set(other.words.subarray(from, other.#end), at)
     this.count += other.count
-    other.#end = frameHeaderWords
-    other.count = 0
+    other.clear()
   }
 
   #grow(): void {
@@ -102,7 +103,6 @@ export class FrameWriter {
   #reset(): void {
     this.words = new Uint32Array(frameBytesInitial / 4)
     this.#bytes = new Uint8Array(this.words.buffer)
-    this.#end = frameHeaderWords
-    this.count = 0
+    this.clear()
   }
 }

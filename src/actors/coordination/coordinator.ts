@@ -1,5 +1,5 @@
 import { balanceWords } from '../balance-entry.js'
-import type { FrameWriter } from '../frame.js'
+import { FrameWriter } from '../frame.js'
 import type { Workbench } from '../workbench.js'
 import { Coordination, type CoordinationSteps, type ToldRecord } from './coordination.js'
 import { Participant } from './participant.js'
@@ -32,6 +32,8 @@ const coordinatedItemsMax = 16_384
  */
 export class Coordinator {
   readonly participant: Participant
+  /** Where home writes what it asks itself; used again each time. */
+  readonly ownRequest = new FrameWriter()
   readonly #bench: Workbench
   readonly #underWay = new Map<number, Coordination>()
   /** Decided, in the order of their records; their records are not all durable yet. */

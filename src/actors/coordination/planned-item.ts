@@ -120,8 +120,13 @@ function addPosting(
 ): void {
   const tenant = item.words[item.at + Word.tenant]
   const { keys, keysAt } = posting
+  // Field by field: spreading was the first line of the profile.
   postings.push({
-    ...posting,
+    keys,
+    keysAt,
+    mantissa: posting.mantissa,
+    decimals: posting.decimals,
+    item: posting.item,
     effect: effectOf(kind, item),
     index: postings.length,
     debitShard: shardOfAccount(book, tenant, keys, keysAt),

@@ -2,7 +2,7 @@ import { paddedLength, Word } from '../../journal/record.js'
 import { keyFromWords } from '../../key.js'
 import { BookError } from '../book-error.js'
 import { CommandKind } from '../command.js'
-import { FrameWriter, frameHeaderWords } from '../frame.js'
+import { frameHeaderWords } from '../frame.js'
 import { findTarget } from '../hold-decision.js'
 import { refusalNumber } from '../refusals.js'
 import type { TransactionExecutor } from '../transaction-executor.js'
@@ -123,9 +123,10 @@ export class TransactionCoordination implements CoordinationSteps {
     }
     const own = requests.byShard.get(this.#own)
     if (own !== undefined) {
-      const frame = new FrameWriter()
-      writeReserve(frame, message, own)
-      const verdict = this.#coordinator.participant.judge(frame.words, frameHeaderWords)
+      const { ownRequest } = this.#coordinator
+      ownRequest.clear()
+      writeReserve(ownRequest, message, own)
+      const verdict = this.#coordinator.participant.judge(ownRequest.words, frameHeaderWords)
       this.#restsOn = verdict.restsOn
       this.#coordinator.takeOwnVerdict(coordination, verdict)
     }
