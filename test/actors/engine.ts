@@ -212,7 +212,7 @@ export class Engine {
     await this.#process.start()
   }
 
-  async createAccount(body: NewAccount): Promise<EngineAnswer> {
+  async createAccount(body: NewAccount & { striped?: true }): Promise<EngineAnswer> {
     const id = this.#keyOf(body.id)
     const { scale, overdraftLimit, minimumBalance } = body
     const created: AccountCreation = present({
@@ -226,6 +226,7 @@ export class Engine {
       owner: body.owner,
       number: body.number,
       metadata: body.metadata,
+      striped: body.striped,
     })
     const command = { kind: CommandKind.createAccount, id, body: created } as const
     return await this.#ask(id, 1, (frame, request) =>
