@@ -184,7 +184,8 @@ export class ProtocolWatch implements ProcessWatch {
     const name = `${isAnswer ? to : words[at + Peer.from]} ${words[at + Peer.coordination]}`
     if (!isAnswer && kind !== PeerKind.release) {
       const isAccount =
-        kind === PeerKind.shut || (kind === PeerKind.apply && isOfAccount(words[at + ApplyWord.record]))
+        kind === PeerKind.shut ||
+        (kind === PeerKind.apply && isOfAccount(words[at + ApplyWord.record]))
       this.#subjects.set(name, isAccount ? 'account' : 'transaction')
     }
     return this.#subjects.get(name) ?? 'transaction'
@@ -205,7 +206,10 @@ export class ProtocolWatch implements ProcessWatch {
         if (released !== undefined) answers.push({ name: 'refused', subject: released.subject })
       } else if (reply.kind === 'account' && reply.balance.striped) {
         answers.push({ name: 'accepted', subject: 'account' })
-      } else if (reply.kind === 'batch' || (reply.kind === 'accepted' && isAcross(reply.record[0]))) {
+      } else if (
+        reply.kind === 'batch' ||
+        (reply.kind === 'accepted' && isAcross(reply.record[0]))
+      ) {
         answers.push({ name: 'accepted', subject: 'transaction' })
       }
     }
