@@ -260,8 +260,15 @@ export class Engine {
     )
   }
 
-  /** All or none on the shard of the first id; else one after the other, each on its own shard. */
-  async batch(bodies: NewTransaction[], atomic: boolean): Promise<EngineAnswer> {
+  /**
+   * All or none on the shard of `home`, or of the first id; else one after the other, each on its
+   * own shard.
+   */
+  async batch(
+    bodies: NewTransaction[],
+    atomic: boolean,
+    home = bodies[0].id,
+  ): Promise<EngineAnswer> {
     if (!atomic && bodies.length > 1 && this.shards.length > 1) {
       const items: ItemAnswer[] = []
       for (const body of bodies) {
@@ -272,7 +279,7 @@ export class Engine {
       return { outcome: 'batch', items }
     }
     const inputs = bodies.map((body) => this.#transactionInput(body))
-    return await this.#ask(inputs[0].id, bodies.length + 1, (frame, request) => {
+    return await this.#ask(this.#keyOf(home), bodies.length + 1, (frame, request) => {
       writeBatchHead(frame, this.#context, request, { count: bodies.length, atomic })
       for (const input of inputs) writeTransaction(frame, this.#context, request, input)
     })
