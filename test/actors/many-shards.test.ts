@@ -147,7 +147,7 @@ t.test('several shards', async (t) => {
       for (let room = transactionsMax; room >= 0; room -= 3) {
         const before = engine.digest
         const batch = [across, across, across].map((on) => book.transfer(on))
-        const answer = await engine.batch(batch, true)
+        const answer = await engine.pump(engine.batch(batch, true), 1)
         const about = `${room} of ${transactionsMax}`
         if (room >= 3) t.same(outcomesOf(answer), ['accepted', 'accepted', 'accepted'], about)
         else t.match(answer, { outcome: 'refused', code: 'memory_limit_reached' }, about)
