@@ -71,9 +71,13 @@ export class ProtocolWatch implements ProcessWatch {
     return this.#aim !== undefined
   }
 
+  disarm(): void {
+    this.#aim = undefined
+  }
+
   /** Numbers of coordinations and streams mean something else in the next process. */
   forget(): void {
-    this.#aim = undefined
+    this.disarm()
     this.#subjects.clear()
     this.#begun.clear()
     this.#taking = []

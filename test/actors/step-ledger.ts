@@ -75,7 +75,10 @@ export class StepLedger {
     const expected = this.#expected(sent.filter((each) => this.hasEffect(each) === true))
     const sum: Counters = [0n, 0n, 0n, 0n]
     for (const [id, counters] of accounts) {
-      assert.deepEqual(counters, expected.get(id) ?? [0n, 0n, 0n, 0n], nameAmong(sent, id))
+      const wanted = expected.get(id) ?? [0n, 0n, 0n, 0n]
+      if (counters.some((value, index) => value !== wanted[index])) {
+        assert.deepEqual(counters, wanted, nameAmong(sent, id))
+      }
       for (const [index, value] of counters.entries()) sum[index] += value
     }
     for (const id of expected.keys()) assert.ok(accounts.has(id), `${id} is there`)
@@ -85,9 +88,9 @@ export class StepLedger {
 
   /** Posted turnover of the accounts that have some, by key. */
   posted(): Map<string, [debits: bigint, credits: bigint]> {
-    return new Map(
-      [...this.#counters()].map(([id, [debits, credits]]) => [id, [debits, credits]] as const),
-    ) as Map<string, [bigint, bigint]>
+    const posted = new Map<string, [bigint, bigint]>()
+    for (const [id, [debits, credits]] of this.#counters()) posted.set(id, [debits, credits])
+    return posted
   }
 
   #counters(): Map<string, Counters> {
