@@ -61,7 +61,7 @@ t.test('whatever step of the protocol a process dies at, all is there or none', 
     { number, seed, rounds }: { number: number; seed: number; rounds: Round[] },
   ): Promise<void> {
     let now = 'at its start'
-    const book = await StepBook.open(connectionString, seed, sessions, fates)
+    const book = await StepBook.open({ connectionString, seed, sessions, fates })
     try {
       for (const { step, kind } of rounds) {
         now = `${step.name}, ${kind}`
