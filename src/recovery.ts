@@ -60,7 +60,7 @@ export async function recover<T extends RecoveringShard>(
 }
 
 /** What each shard has to read. */
-function plansOf(book: BookLayout, shards: number): RecoveryPlan[] {
+export function plansOf(book: BookLayout, shards: number): RecoveryPlan[] {
   const { layout, streamOfSlot, closed } = book
   const changes = layout.shards !== shards
   // The streams of a new generation have no ids yet, but its slots are dealt out the same.

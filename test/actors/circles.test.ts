@@ -3,6 +3,7 @@ import t from 'tap'
 import { temporaryPostgres } from '../postgres.js'
 import { Engine, type EngineAnswer, emptyBook, withClient } from './engine.js'
 import { type BalanceView, type FollowUp, followUpId, type NewTransaction } from './model.js'
+import { below, randomOf } from './random.js'
 
 t.setTimeout(1_800_000)
 
@@ -389,19 +390,4 @@ async function journalBalances(
       ]),
     )
   })
-}
-
-function below(random: () => number, end: number): number {
-  return Math.floor(random() * end)
-}
-
-/** Mulberry32: the same numbers from 0 to 1 for the same seed. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

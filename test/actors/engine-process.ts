@@ -6,11 +6,22 @@ import type { RecoveryPlan } from '../../src/actors/shard-recovery.js'
 import type { Clock } from '../../src/clock.js'
 import { digestChain } from '../../src/journal/digest.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
-import type { JournalSession, JournalStore } from '../../src/journal/session.js'
+import type { JournalSession, JournalStore, SealedBatch } from '../../src/journal/session.js'
 import { slotCount } from '../../src/key.js'
 import type { Layout } from '../../src/layout.js'
 import { recover } from '../../src/recovery.js'
 import type { TestClock } from './test-clock.js'
+
+/** What a test may put in the way of a process; each calls `next` to let it go on, or does not. */
+export interface ProcessWatch {
+  /** A shard sends a frame to the shard `to`. */
+  send(frame: ArrayBuffer, to: number, next: () => void): void
+  /** The frame has arrived there, and the shard takes it. */
+  take(frame: ArrayBuffer, shard: Shard, next: () => void): void
+  commit(batch: SealedBatch, next: () => Promise<void>): Promise<void>
+  /** A shard answers the router. */
+  answer(frame: ArrayBuffer, next: () => void): void
+}
 
 export interface EngineOptions {
   connectionString: string
@@ -19,6 +30,7 @@ export interface EngineOptions {
   clock?: TestClock
   /** Puts a store that makes faults around the real one. */
   wrap?: (store: JournalStore) => JournalStore
+  watch?: ProcessWatch
   shard?: Partial<Omit<ShardOptions, 'plan'>>
   router?: Partial<RouterLimits>
   random?: () => number
@@ -114,10 +126,16 @@ export class EngineProcess {
         chain: digestChain(),
         send: (frame) => {
           if (!this.#alive) return
-          if (this.router === undefined) this.#early.push(frame)
-          else this.router.receive(frame)
+          const { watch } = this.#options
+          if (watch === undefined) this.#answer(frame)
+          else watch.answer(frame, () => this.#answer(frame))
         },
-        sendToPeer: (to, frame) => this.#sendToPeer(to, frame),
+        sendToPeer: (to, frame) => {
+          if (!this.#alive) return
+          const { watch } = this.#options
+          if (watch === undefined) this.#sendToPeer(to, frame)
+          else watch.send(frame, to, () => this.#sendToPeer(to, frame))
+        },
         onStopped: (fault) => {
           this.fault = fault
         },
@@ -135,14 +153,23 @@ export class EngineProcess {
     return shard
   }
 
+  #answer(frame: ArrayBuffer): void {
+    if (this.router === undefined) this.#early.push(frame)
+    else this.router.receive(frame)
+  }
+
   /** Frames between shards arrive later, and those from one shard to another in order. */
   #sendToPeer(to: number, frame: ArrayBuffer): void {
     this.#frames += 1
     setImmediate(() => {
       this.#frames -= 1
       if (!this.#alive) return
+      const shard = this.shards[to]
+      const take = () => shard.receiveFromPeer(frame)
+      const { watch } = this.#options
       try {
-        this.shards[to].receiveFromPeer(frame)
+        if (watch === undefined) take()
+        else watch.take(frame, shard, take)
       } catch (error) {
         this.fault = error as Error
       }
@@ -188,7 +215,7 @@ export class EngineProcess {
         }
         this.#sessions.add(session)
         return {
-          commit: (batch) => this.#counted(session.commit(batch)),
+          commit: (batch) => (this.#alive ? this.#counted(this.#commit(session, batch)) : never),
           settle: (stream, owner) => this.#counted(session.settle(stream, owner)),
           confirm: (stream, epoch) => this.#counted(session.confirm(stream, epoch)),
           ensurePartition: (seq) => this.#counted(session.ensurePartition(seq)),
@@ -198,6 +225,11 @@ export class EngineProcess {
         }
       },
     }
+  }
+
+  #commit(session: JournalSession, batch: SealedBatch): Promise<void> {
+    const next = () => session.commit(batch)
+    return this.#options.watch?.commit(batch, next) ?? next()
   }
 
   async #counted<T>(call: Promise<T>): Promise<T> {

@@ -223,7 +223,7 @@ export class Engine {
     await this.#process.start()
   }
 
-  async createAccount(body: NewAccount): Promise<EngineAnswer> {
+  async createAccount(body: NewAccount & { striped?: true }): Promise<EngineAnswer> {
     const id = this.#keyOf(body.id)
     const { scale, overdraftLimit, minimumBalance } = body
     const created: AccountCreation = present({
@@ -237,6 +237,7 @@ export class Engine {
       owner: body.owner,
       number: body.number,
       metadata: body.metadata,
+      striped: body.striped,
     })
     const command = { kind: CommandKind.createAccount, id, body: created } as const
     return await this.#ask(id, 1, (frame, request) =>
@@ -270,8 +271,15 @@ export class Engine {
     )
   }
 
-  /** All or none on the shard of the first id; else one after the other, each on its own shard. */
-  async batch(bodies: NewTransaction[], atomic: boolean): Promise<EngineAnswer> {
+  /**
+   * All or none on the shard of `home`, or of the first id; else one after the other, each on its
+   * own shard.
+   */
+  async batch(
+    bodies: NewTransaction[],
+    atomic: boolean,
+    home = bodies[0].id,
+  ): Promise<EngineAnswer> {
     if (!atomic && bodies.length > 1 && this.shards.length > 1) {
       const items: ItemAnswer[] = []
       for (const body of bodies) {
@@ -282,7 +290,7 @@ export class Engine {
       return { outcome: 'batch', items }
     }
     const inputs = bodies.map((body) => this.#transactionInput(body))
-    return await this.#ask(inputs[0].id, bodies.length + 1, (frame, request) => {
+    return await this.#ask(this.#keyOf(home), bodies.length + 1, (frame, request) => {
       writeBatchHead(frame, this.#context, request, { count: bodies.length, atomic })
       for (const input of inputs) writeTransaction(frame, this.#context, request, input)
     })

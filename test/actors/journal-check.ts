@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { Book } from '../../src/actors/book.js'
+import { bookDigest } from '../../src/actors/digest.js'
+import { ShardRecovery } from '../../src/actors/shard-recovery.js'
+import { digestChain } from '../../src/journal/digest.js'
+import type { JournalStore } from '../../src/journal/session.js'
+import { readLayout } from '../../src/journal/take-over.js'
+import { plansOf } from '../../src/recovery.js'
+import { withClient } from './engine.js'
+
+/** The digest that a restart to `shards` shards would come to; takes nothing over. */
+export async function digestOfJournal(
+  connectionString: string,
+  store: JournalStore,
+  shards: number,
+): Promise<bigint> {
+  const { layout, ...rest } = await withClient(connectionString, readLayout)
+  const read = plansOf({ layout, ...rest }, shards).map(async (plan) => {
+    const limits = { accountsMax: 1000, transactionsMax: 100_000 }
+    const book = new Book([1, 2], limits, plan.place)
+    const parts = { store, chain: digestChain(), onProgress: () => undefined }
+    const recovery = new ShardRecovery(book, plan, parts)
+    await recovery.warmUp()
+    recovery.finish(layout.streams[plan.place.shard] ?? 0, layout)
+    return book
+  })
+  return bookDigest(await Promise.all(read))
+}
+
+const doubledIds = `select id from daybook.records
+  where kind in ('posting', 'transaction', 'hold_posted', 'hold_voided', 'reversal')
+  group by id having count(*) > 1`
+const postedTurnover = `select account, debits_posted_minor::text as debits,
+  credits_posted_minor::text as credits from daybook.balances`
+
+/** Asserts what the views of a quiet journal say of all its generations; `posted` is by key. */
+export async function assertViews(
+  connectionString: string,
+  posted: ReadonlyMap<string, [debits: bigint, credits: bigint]>,
+): Promise<void> {
+  await withClient(connectionString, async (client) => {
+    const unapplied = await client.query('select * from daybook.unapplied')
+    assert.deepEqual(unapplied.rows, [], 'everything has been applied')
+    const twice = await client.query(doubledIds)
+    assert.deepEqual(twice.rows, [], 'no id has taken effect twice')
+    const { rows } = await client.query<{ account: string; debits: string; credits: string }>(
+      postedTurnover,
+    )
+    for (const { account, debits, credits } of rows) {
+      assert.deepEqual([BigInt(debits), BigInt(credits)], posted.get(account), account)
+    }
+  })
+}

@@ -1,0 +1,188 @@
+import t, { type Test } from 'tap'
+import { migrate } from '../../src/journal/migrate.js'
+import { keyOf, slotOf } from '../../src/key.js'
+import { type TemporaryPostgres, temporaryPostgres } from '../postgres.js'
+import { Engine, type EngineAnswer, withClient } from './engine.js'
+import type { NewTransaction } from './model.js'
+
+t.setTimeout(120_000)
+
+const limits = { accountsMax: 100, transactionsMax: 1000 }
+
+/** A book of some shards, with two accounts that may be overdrawn on each of them. */
+class ManyShards {
+  readonly engine: Engine
+  readonly connectionString: string
+  readonly accounts: string[][] = []
+  #names = 0
+
+  static async start(
+    t: Test,
+    postgres: TemporaryPostgres,
+    options: { shards: number; transactionsMax?: number },
+  ): Promise<ManyShards> {
+    const connectionString = await postgres.createDatabase()
+    const { shards, transactionsMax = limits.transactionsMax } = options
+    await withClient(connectionString, migrate)
+    const engine = await Engine.start({
+      ...{ connectionString, shards },
+      shard: { limits: { ...limits, transactionsMax } },
+    })
+    t.teardown(() => engine.close())
+    const book = new ManyShards(engine, connectionString)
+    for (let shard = 0; shard < shards; shard++) {
+      book.accounts.push([book.nameOn(shard), book.nameOn(shard)])
+    }
+    for (const id of book.accounts.flat()) {
+      await engine.createAccount({
+        ...{ id, currency: 'EUR', scale: 2, class: 'liability' },
+        overdraftLimit: 'unlimited',
+      })
+    }
+    return book
+  }
+
+  private constructor(engine: Engine, connectionString: string) {
+    this.engine = engine
+    this.connectionString = connectionString
+  }
+
+  /** A new name whose key the shard owns. */
+  nameOn(shard: number): string {
+    for (;;) {
+      this.#names += 1
+      const name = `n:${this.#names}`
+      const key = keyOf(1, name)
+      if (key !== undefined && this.engine.router.shardOf(slotOf(key)) === shard) return name
+    }
+  }
+
+  /** A transaction whose id and accounts are on the shards that are given. */
+  transfer(on: { id: number; debit: number; credit: number }, amount = '1'): NewTransaction {
+    const [debit, credit] = [this.accounts[on.debit][0], this.accounts[on.credit][1]]
+    return { id: this.nameOn(on.id), postings: [{ debit, credit, amount }] }
+  }
+}
+
+const across = { id: 0, debit: 0, credit: 1 }
+const onlyThere = { id: 1, debit: 1, credit: 1 }
+
+t.test('several shards', async (t) => {
+  const postgres = await temporaryPostgres(t)
+
+  t.test('an id of home that was used for something else refuses the whole batch', async (t) => {
+    const book = await ManyShards.start(t, postgres, { shards: 2 })
+    const { engine } = book
+    const first = book.transfer({ id: 0, debit: 0, credit: 0 })
+    t.equal((await engine.post(first)).outcome, 'accepted')
+    const before = engine.digest
+    const batch = [book.transfer(across), { ...first, code: 5 }, book.transfer(across)]
+    t.same(await engine.batch(batch, true), {
+      ...{ outcome: 'refused', code: 'id_reused_with_different_body', index: 1 },
+    })
+    t.equal(engine.digest, before, 'nothing has taken effect')
+    await engine.restart(3)
+    t.equal(engine.digest, before)
+    t.equal((await engine.post(first)).outcome, 'replayed')
+    t.equal((await engine.post(batch[0])).outcome, 'accepted', 'its other ids are free')
+  })
+
+  t.test('what a home posts to a striped account that it does not know counts', async (t) => {
+    const book = await ManyShards.start(t, postgres, { shards: 2 })
+    const { engine } = book
+    const till = book.nameOn(0)
+    const debit = book.accounts[1][0]
+    const [posting, both, hold] = [0, 1, 2].map((index) => ({
+      id: book.nameOn(1),
+      postings: [{ debit, credit: till, amount: String(10 ** index) }],
+    }))
+    const back = { debit: till, credit: debit, amount: '7' }
+    // They come to the owner after the creation, and their homes hear of that after the votes.
+    const answers = await Promise.all([
+      engine.createAccount({ id: till, currency: 'EUR', scale: 2, class: 'asset', striped: true }),
+      engine.post(posting),
+      engine.post({ ...both, postings: [...both.postings, back] }),
+      engine.post({ ...hold, pending: true }),
+    ])
+    t.same(
+      answers.map(({ outcome }) => outcome),
+      ['account', 'accepted', 'accepted', 'accepted'],
+    )
+    const { rows } = await withClient(book.connectionString, (client) =>
+      client.query(
+        `select from daybook.record_postings
+                    where credit_side = 'here' and credit = $1`,
+        [engine.keyTextOf(till)],
+      ),
+    )
+    t.equal(rows.length, 3, 'the records call the account one of its owner')
+    const before = engine.digest
+    for (const shards of [3, 1, 7, 2]) {
+      await engine.restart(shards)
+      t.equal(engine.digest, before, `${shards} shards`)
+      t.same(creditsOf(engine, till), [1100n, 10_000n], 'posted and pending')
+    }
+  })
+
+  t.test('a repeated atomic batch is answered by a home that has nothing to do', async (t) => {
+    const book = await ManyShards.start(t, postgres, { shards: 3 })
+    const { engine } = book
+    const batch = [book.transfer(onlyThere), book.transfer({ id: 2, debit: 1, credit: 2 })]
+    const home = book.nameOn(0)
+    t.same(outcomesOf(await engine.batch(batch, true, home)), ['accepted', 'accepted'])
+    await engine.quiet()
+    const again = outcomesOf(await answered(engine.batch(batch, true, home)))
+    t.same(again, ['replayed', 'replayed'])
+    const own = [book.transfer(across), ...batch]
+    t.same(outcomesOf(await engine.batch(own, true)), ['accepted', 'replayed', 'replayed'])
+    await engine.quiet()
+    const repeated = outcomesOf(await answered(engine.batch(own, true)))
+    t.same(repeated, ['replayed', 'replayed', 'replayed'])
+  })
+
+  t.test('an atomic batch takes the last room there is, and no more', async (t) => {
+    for (const transactionsMax of [3, 4, 5, 6, 7]) {
+      const book = await ManyShards.start(t, postgres, { shards: 2, transactionsMax })
+      const { engine } = book
+      for (let room = transactionsMax; room >= 0; room -= 3) {
+        const before = engine.digest
+        const batch = [across, across, across].map((on) => book.transfer(on))
+        const answer = await engine.pump(engine.batch(batch, true), 1)
+        const about = `${room} of ${transactionsMax}`
+        if (room >= 3) t.same(outcomesOf(answer), ['accepted', 'accepted', 'accepted'], about)
+        else t.match(answer, { outcome: 'refused', code: 'memory_limit_reached' }, about)
+        if (room < 3) t.equal(engine.digest, before)
+      }
+      t.equal(engine.fault, undefined)
+      t.equal((await engine.readAccount(book.accounts[0][0], 0)).outcome, 'account')
+    }
+  })
+})
+
+/** The answer to what writes nothing, so that no commit can bring it about. */
+async function answered(answer: Promise<EngineAnswer>): Promise<EngineAnswer> {
+  let outcome: EngineAnswer = { outcome: 'unanswered' }
+  answer.then((arrived) => {
+    outcome = arrived
+  })
+  // A frame between shards takes a tick: these are more than any answer needs.
+  for (let tick = 0; tick < 1000; tick++) await new Promise(setImmediate)
+  return outcome
+}
+
+function outcomesOf(answer: EngineAnswer): string[] {
+  return answer.outcome === 'batch' ? answer.items.map(({ outcome }) => outcome) : [answer.outcome]
+}
+
+/** Posted and pending credits of a striped account, all parts together. */
+function creditsOf(engine: Engine, account: string): [bigint, bigint] {
+  const sum: [bigint, bigint] = [0n, 0n]
+  for (const { book } of engine.shards) {
+    const key = keyOf(1, account)
+    const row = key === undefined ? -1 : book.accounts.find(1, key)
+    if (row < 0) continue
+    sum[0] += book.accounts.creditsPosted.get(row)
+    sum[1] += book.accounts.creditsPending.get(row)
+  }
+  return sum
+}
