@@ -1,5 +1,10 @@
+import {
+  ApplyWord,
+  afterPeerMessage,
+  Peer,
+  PeerKind,
+} from '../../src/actors/coordination/peer-message.js'
 import { frameHeaderWords } from '../../src/actors/frame.js'
-import { ApplyWord, afterPeerMessage, Peer, PeerKind } from '../../src/actors/peer-message.js'
 import { readReply } from '../../src/actors/reply.js'
 import type { Shard } from '../../src/actors/shard.js'
 import {
