@@ -174,7 +174,7 @@ export interface Effect {
 }
 
 /** The checks of one posting in their order; a refusal is ranked by the one that made it. */
-export const PostingCheck = { turnover: 0, debitLimit: 1, creditLimit: 2 } as const
+const PostingCheck = { turnover: 0, debitLimit: 1, creditLimit: 2 } as const
 export const postingChecks = 4
 
 /**

@@ -9,7 +9,6 @@ import {
   headWord,
   packr,
   packSides,
-  paddedLength,
   plainPostingBytes,
   plainSides,
   postingAppliedBytes,
@@ -191,11 +190,4 @@ function shardOfWords(layout: Layout, words: Uint32Array, at: number): number {
 
 function shardOfBytes(layout: Layout, key: Uint8Array): number {
   return layout.shardOf(slotOf(keyFromBytes(key, 0)))
-}
-
-/** Words of a record that came as bytes. */
-export function wordsOf(record: Uint8Array): Uint32Array {
-  const words = new Uint32Array(paddedLength(record.length) / 4)
-  new Uint8Array(words.buffer).set(record)
-  return words
 }

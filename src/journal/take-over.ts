@@ -87,7 +87,7 @@ export function isSameGeneration(one: BookLayout, other: BookLayout): boolean {
 }
 
 /** Another process has opened a generation, or this is another book: warm up again. */
-export class LayoutChangedError extends Error {
+class LayoutChangedError extends Error {
   readonly code = 'layout_changed'
 
   constructor(expected: BookLayout, found: BookLayout) {
