@@ -27,7 +27,7 @@ export interface LoadOptions {
   batchItemsMax?: number
   /** Share of batches among the requests. */
   batchShare?: number
-  /** Different requests; beyond them, all are repeats. */
+  /** Requests after which only single transactions are new; as many again are repeats. */
   requestsMax?: number
   /** Goes on when a connection is lost, as a client does that waits for Postgres or a restart. */
   goOnWhenLost?: boolean
@@ -161,7 +161,9 @@ export class Load {
 
   #next(): Request {
     const { requests } = this.log
-    if (requests.length >= this.#options.requestsMax) return requests[below(requests.length)]
+    if (requests.length >= this.#options.requestsMax) {
+      return Math.random() < 0.5 ? requests[below(requests.length)] : this.log.add(this.#single())
+    }
     const dice = Math.random()
     if (dice < 0.08) return requests[Math.max(0, requests.length - 1 - below(repeatsFromNewest))]
     if (dice < 0.2 && this.#holds.length > 0) return this.log.add(this.#followUp())
