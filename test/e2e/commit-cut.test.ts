@@ -26,7 +26,7 @@ const fates: readonly Fate[] = [
 
 /** Below all times of the server that matter, so that a silent connection is soon given up. */
 const impatient = {
-  DAYBOOK_COMMIT_TIMEOUT_MS: '300',
+  DAYBOOK_COMMIT_TIMEOUT_MS: '1000',
   DAYBOOK_ADMISSION_TIMEOUT_MS: '5000',
   DAYBOOK_REQUEST_TIMEOUT_MS: '8000',
 }

@@ -27,8 +27,6 @@ export interface LoadOptions {
   batchItemsMax?: number
   /** Share of batches among the requests. */
   batchShare?: number
-  /** Requests after which only single transactions are new; as many again are repeats. */
-  requestsMax?: number
   /** Goes on when a connection is lost, as a client does that waits for Postgres or a restart. */
   goOnWhenLost?: boolean
 }
@@ -45,6 +43,8 @@ const repeatsFromNewest = 200
 export class Load {
   readonly log = new ClientLog()
   readonly accounts: LoadAccount[] = makeAccounts()
+  /** Half of the requests are repeats, and what is new is small: else a long time fills memory. */
+  isSparing = false
   readonly #options: Required<LoadOptions>
   /** Acknowledged holds that nothing has followed yet. */
   readonly #holds: Entry[] = []
@@ -57,7 +57,6 @@ export class Load {
       connections: 6,
       batchItemsMax: 30,
       batchShare: 0.12,
-      requestsMax: Number.POSITIVE_INFINITY,
       goOnWhenLost: false,
       ...options,
     }
@@ -161,7 +160,7 @@ export class Load {
 
   #next(): Request {
     const { requests } = this.log
-    if (requests.length >= this.#options.requestsMax) {
+    if (this.isSparing) {
       return Math.random() < 0.5 ? requests[below(requests.length)] : this.log.add(this.#single())
     }
     const dice = Math.random()
