@@ -171,7 +171,7 @@ async function fixture(t: Test, shards: number) {
     DATABASE_URL,
     ...withShards(shards),
     DAYBOOK_LEASE_MS: String(leaseMs),
-    DAYBOOK_COMMIT_TIMEOUT_MS: '500',
+    DAYBOOK_COMMIT_TIMEOUT_MS: '1000',
     DAYBOOK_ADMISSION_TIMEOUT_MS: '400',
     DAYBOOK_REQUEST_TIMEOUT_MS: '800',
     DAYBOOK_IN_FLIGHT_MAX: String(inFlightMax),

@@ -167,7 +167,7 @@ async function takesOverHalfOpen(t: Test, shards: number): Promise<void> {
   const settings = {
     ...withShards(shards),
     DAYBOOK_LEASE_MS: String(leaseMs),
-    DAYBOOK_COMMIT_TIMEOUT_MS: '500',
+    DAYBOOK_COMMIT_TIMEOUT_MS: '1000',
   }
   const first = await ServerProcess.start(t, {
     ...settings,
