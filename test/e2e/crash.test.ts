@@ -6,16 +6,17 @@ import { type Fate, PostgresProxy } from './proxy.js'
 import { roundsOr, shardCounts, withShards } from './rounds.js'
 import { ServerProcess, until } from './server.js'
 
-const rounds = roundsOr(3)
+const rounds = roundsOr(2)
 
 t.setTimeout(60_000 + rounds * 30_000 * shardCounts.length)
+
+const shared = await temporaryPostgres(t)
 
 for (const shards of shardCounts) {
   t.test(
     `a server of ${shards} that is killed under load has lost nothing and done nothing twice`,
     async (t) => {
-      const postgres = await temporaryPostgres(t)
-      const DATABASE_URL = await postgres.createDatabase()
+      const DATABASE_URL = await shared.createDatabase()
       const load = new Load()
       let server = await ServerProcess.start(t, { DATABASE_URL, ...withShards(shards) })
       await load.open(server.url)
@@ -34,8 +35,7 @@ for (const shards of shardCounts) {
   t.test(
     `a server of ${shards} that is killed before its commit is through has told nobody`,
     async (t) => {
-      const postgres = await temporaryPostgres(t)
-      const database = await postgres.createDatabase()
+      const database = await shared.createDatabase()
       const proxy = await PostgresProxy.start(t, database)
       const DATABASE_URL = proxy.connectionString
       const connections = 6

@@ -9,9 +9,11 @@ import { hold } from './requests.js'
 import { roundsOr, shardCounts, withShards } from './rounds.js'
 import { ServerProcess, until } from './server.js'
 
-const rounds = roundsOr(2)
+const rounds = roundsOr(1)
 
 t.setTimeout(120_000 + rounds * 30_000 * shardCounts.length)
+
+const postgres = await temporaryPostgres(t)
 
 const stops = shardCounts.flatMap((shards) =>
   (['SIGTERM', 'SIGINT'] as const).map((signal) => ({ shards, signal })),
@@ -21,7 +23,6 @@ for (const { shards, signal } of stops) {
   t.test(
     `${signal} under load of ${shards}: what was accepted is answered, and there again`,
     async (t) => {
-      const postgres = await temporaryPostgres(t)
       const DATABASE_URL = await postgres.createDatabase()
       const settings = { DATABASE_URL, ...withShards(shards) }
       const load = new Load()
@@ -76,7 +77,6 @@ for (const shards of shardCounts) {
 }
 
 async function expiresAfterKill(t: Test, shards: number): Promise<void> {
-  const postgres = await temporaryPostgres(t)
   const DATABASE_URL = await postgres.createDatabase()
   const settings = { DATABASE_URL, ...withShards(shards) }
   const load = new Load()
