@@ -120,9 +120,9 @@ export class ClientLog {
   async settle(url: string): Promise<void> {
     const open = this.requests.filter((request) => request.entries.some((e) => !isSettled(e)))
     const client = new HttpClient(url, connectionsOfSettling)
-    const deadline = Date.now() + settleMsMax
     const work = async () => {
       for (let request = open.pop(); request !== undefined; request = open.pop()) {
+        const deadline = Date.now() + settleMsMax
         do {
           if (Date.now() > deadline) throw new Error(`not settled: ${describe(request)}`)
           this.record(request, await client.post(request.path, request.body))
