@@ -10,7 +10,7 @@ import { ServerProcess, until } from './server.js'
 const leaseMs = 1000
 const inFlightMax = 8192
 /** Far above what the waiting commands take, far below what an unbounded queue would. */
-const growthBytesMax = 400 * 1024 * 1024
+const growthBytesMax = (shards: number) => (300 + 100 * shards) * 1024 * 1024
 
 /** How long Postgres stays away; the test of all has only time to see that it matters. */
 const awaySeconds = Number(process.env.DAYBOOK_TEST_AWAY_SECONDS ?? 0)
@@ -38,10 +38,17 @@ async function refusesWhileAway(t: Test, shards: number): Promise<void> {
   await load.acknowledged(2000)
   const watch = await Watch.start(t, server, load)
   await postgres.kill()
-  await watch.until('many were refused', ({ http503, http504 }) => http503 > 100 && http504 > 0)
+  // Several shards take long to fill: there is time for that only when Postgres stays away long.
+  const http503Min = shards === 1 || awaySeconds > 0 ? 100 : 0
+  await watch.until('many were refused', ({ http503, http504 }) => {
+    return http503 >= http503Min && http504 > 50
+  })
   load.isSparing = true
   await watch.untilLongEnough()
-  t.ok(watch.growthBytesMax < growthBytesMax, `memory grew by ${watch.growthBytesMax >> 20} MB`)
+  t.ok(
+    watch.growthBytesMax < growthBytesMax(shards),
+    `memory grew by ${watch.growthBytesMax >> 20} MB`,
+  )
   const { inFlightSeen } = watch
   t.ok(inFlightSeen > 0 && inFlightSeen <= inFlightMax, `${inFlightSeen} commands in flight`)
   t.equal((await fetch(`${server.url}/health`)).status, 200)
