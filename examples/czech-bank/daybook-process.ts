@@ -34,16 +34,17 @@ export class DaybookProcess {
   /**
    * Starts Daybook on the data folder and waits until it serves. Its log is `daybook.log` in that
    * folder. Throws if it ends instead, takes more than two minutes, or the signal is aborted; it
-   * is then stopped again.
+   * is then stopped again. `settings` go before those of the environment.
    */
   static async start(options: {
     dataFolder: string
+    settings?: Record<string, string>
     signal?: AbortSignal
     onLost?: (error: Error) => void
   }): Promise<DaybookProcess> {
     mkdirSync(options.dataFolder, { recursive: true })
     const logFile = join(options.dataFolder, 'daybook.log')
-    const daybook = new DaybookProcess(options.dataFolder, logFile, options.onLost)
+    const daybook = new DaybookProcess(options, logFile)
     try {
       await daybook.#untilServing(logFile, options.signal)
     } catch (error) {
@@ -54,16 +55,23 @@ export class DaybookProcess {
   }
 
   private constructor(
-    dataFolder: string,
+    {
+      dataFolder,
+      settings,
+      onLost,
+    }: {
+      dataFolder: string
+      settings?: Record<string, string>
+      onLost?: (error: Error) => void
+    },
     logFile: string,
-    onLost: ((error: Error) => void) | undefined,
   ) {
     // The data folder is ours alone. A database of the reader's own, named in the environment,
     // might have a Daybook on it, which this one would take over.
     const { DATABASE_URL: _, ...environment } = process.env
     const log = openSync(logFile, 'a')
     this.#child = spawn(process.execPath, [DAYBOOK_MAIN], {
-      env: { ...environment, DAYBOOK_PORT: '0', DAYBOOK_DATA_DIR: dataFolder },
+      env: { ...environment, ...settings, DAYBOOK_PORT: '0', DAYBOOK_DATA_DIR: dataFolder },
       stdio: ['ignore', 'pipe', log],
       // Ctrl-C goes to every process of the terminal's group. Daybook is stopped by us instead,
       // when the batch under way has been answered.

@@ -7,7 +7,7 @@ export interface NewAccount {
   readonly class: AccountClass
   readonly type: string
   readonly number?: string
-  readonly overdraftLimit?: 'unlimited'
+  readonly striped?: true
 }
 
 /** One item of `POST /v1/transactions/batch`. */
@@ -60,7 +60,8 @@ export function counterAccounts(book: Book): NewAccount[] {
       currency: book.currency,
       class: counter.class,
       type: counter.type,
-      overdraftLimit: 'unlimited',
+      // Everybody posts to them: each shard keeps a part, so that none waits for another.
+      striped: true,
     }))
 }
 

@@ -137,8 +137,9 @@ function rememberPlain(book: Book, words: Uint32Array, at: number, seq: number):
     words[id + 2],
     words[id + 3],
   )
-  transactions.stream.set(row, book.stream)
-  transactions.seq.set(row, seq)
+  const isApplied = (words[at] & 0xff) === RecordKind.postingApplied
+  transactions.stream.set(row, isApplied ? words[at + Word.causeStream] : book.stream)
+  transactions.seq.set(row, isApplied ? readInteger(words, at + Word.causeSeq) : seq)
   transactions.touchedSeq.set(row, seq)
   transactions.state.set(row, TransactionState.posted)
   transactions.fingerprintLow.set(row, words[at + Word.fingerprint])
@@ -148,10 +149,12 @@ function rememberPlain(book: Book, words: Uint32Array, at: number, seq: number):
 function applyTransaction(
   book: Book,
   record: RecordView,
-  body: Pick<TransactionBody, 'postings' | 'sides' | 'expiresAt'>,
+  body: Pick<TransactionBody, 'postings' | 'sides' | 'expiresAt'> &
+    Pick<Partial<AppliedBody>, 'cause'>,
   seq: number,
 ): void {
   const { tenant, pending } = record
+  const [stream, madeSeq] = body.cause ?? [book.stream, seq]
   for (const [index, posting] of body.postings.entries()) {
     const amount = posting[2]
     applyPosting(book, tenant, posting, body.sides?.[index] ?? 0, seq, {
@@ -165,6 +168,7 @@ function applyTransaction(
     record,
     pending ? TransactionState.pending : TransactionState.posted,
     seq,
+    { stream, seq: madeSeq },
   )
   if (!pending) return
   const postings = body.postings.map(holdPosting)
@@ -362,12 +366,19 @@ function sumUp(
 }
 
 /** Makes the record's id known; returns its row, or -1 if it lives on another shard. */
-function remember(book: Book, record: RecordView, state: TransactionState, seq: number): number {
+/** Remembers the transaction if its id lives here; it was made by the home record at `madeAt`. */
+function remember(
+  book: Book,
+  record: RecordView,
+  state: TransactionState,
+  seq: number,
+  madeAt = { stream: book.stream, seq },
+): number {
   const { tenant, id, idElsewhere, words, start } = record
   if (idElsewhere || (book.rebuild !== undefined && !book.owns(id))) return -1
   const fingerprint = {
     low: words[start + Word.fingerprint],
     high: words[start + Word.fingerprint + 1],
   }
-  return book.transactions.add(tenant, id, state, fingerprint, { stream: book.stream, seq })
+  return book.transactions.add(tenant, id, state, fingerprint, madeAt, seq)
 }

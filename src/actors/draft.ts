@@ -53,6 +53,7 @@ export class Draft {
     entry.touches = 0
     entry.touchedBy = 0
     entry.holdsVersion = false
+    entry.lowest = undefined
     this.#accounts.readCounters(row, entry)
     const { reservations } = this.#book
     if (reservations.isEmpty) entry.forgetReserved()
@@ -71,7 +72,11 @@ export class Draft {
     }
   }
 
-  /** What the draft would take of each account, to be reserved until it is decided. */
+  /**
+   * What the draft would take of each account, to be reserved until it is decided: at its lowest,
+   * for the items of an atomic batch are applied one record after the other, and none of these may
+   * leave an account beyond its limit.
+   */
   amounts(): ReservedAmounts[] {
     const amounts: ReservedAmounts[] = []
     const before = { debitsPosted: 0n, creditsPosted: 0n, debitsPending: 0n, creditsPending: 0n }
@@ -80,7 +85,9 @@ export class Draft {
       const { row } = entry
       this.#accounts.readCounters(row, before)
       const debitNormal = isDebitNormal(this.#accounts.accountClass.get(row))
-      const taken = availableOf(before, debitNormal) - availableOf(entry, debitNormal)
+      const end = availableOf(entry, debitNormal)
+      const lowest = entry.lowest !== undefined && entry.lowest < end ? entry.lowest : end
+      const taken = availableOf(before, debitNormal) - lowest
       amounts.push({
         row,
         debits: turnover(entry.debitsPosted, entry.debitsPending, before, 'debits'),
@@ -146,6 +153,8 @@ export class DraftEntry implements Counters {
   isShut = false
   /** The decision under way rests on the account's version. */
   holdsVersion = false
+  /** The lowest available balance that a posting has left so far, where there is a limit. */
+  lowest: bigint | undefined
 
   forgetReserved(): void {
     this.reservedDebits = 0n
@@ -231,6 +240,7 @@ function limitRefusal(accounts: AccountTable, entry: DraftEntry, debitNormal: bo
   const minimum = accounts.minimumBalance.get(entry.row)
   const available = availableOf(entry, debitNormal)
   const least = minimum - overdraft
+  if (entry.lowest === undefined || available < entry.lowest) entry.lowest = available
   if (available - entry.reservedAvailable >= least) return 0
   if (available >= least) return refusalNumber.funds_reserved
   return overdraft === 0n && minimum === 0n

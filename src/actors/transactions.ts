@@ -22,7 +22,7 @@ export type TransactionState = (typeof TransactionState)[keyof typeof Transactio
  */
 export class TransactionTable {
   readonly keys: KeyTable
-  /** Position of the record that made the transaction. */
+  /** Position of the home record that made the transaction; it may be in another stream. */
   readonly stream = new Column((length) => new Uint32Array(length))
   readonly seq = new Column((length) => new Float64Array(length))
   /** Seq of the last record that changed its state. */
@@ -53,18 +53,22 @@ export class TransactionTable {
     return this.keys.findKey(tenant, key)
   }
 
-  /** Remembers a transaction whose id the caller has looked up and not found. */
+  /**
+   * Remembers a transaction whose id the caller has looked up and not found. `touchedSeq` is the seq
+   * of the record that says so here, if that is not the one which made it.
+   */
   add(
     tenant: number,
     key: Key,
     state: TransactionState,
     fingerprint: { low: number; high: number },
     position: { stream: number; seq: number },
+    touchedSeq = position.seq,
   ): number {
     const row = this.keys.insert(tenant, key.w0, key.w1, key.w2, key.w3)
     this.stream.set(row, position.stream)
     this.seq.set(row, position.seq)
-    this.touchedSeq.set(row, position.seq)
+    this.touchedSeq.set(row, touchedSeq)
     this.state.set(row, state)
     this.fingerprintLow.set(row, fingerprint.low)
     this.fingerprintHigh.set(row, fingerprint.high)

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import type { Client } from 'pg'
+import { silenceTimeoutMs } from './postgres-session.js'
 import { JournalFault } from './session.js'
 
 const folder = new URL('./migrations/', import.meta.url)
@@ -12,7 +13,8 @@ const folder = new URL('./migrations/', import.meta.url)
  */
 export async function migrate(client: Client): Promise<void> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.sql')).sort()
-  await client.query('begin')
+  // A process that is gone without a word must not keep the next one waiting for its lock.
+  await client.query(`begin; set local idle_in_transaction_session_timeout = ${silenceTimeoutMs}`)
   try {
     await client.query('select pg_advisory_xact_lock(4849332, 0)')
     await client.query('create schema if not exists daybook')

@@ -19,7 +19,7 @@ const duplicateKeyState = '23505'
 const terminateWaitMs = 5000
 const lockTimeoutMs = 2000
 /** A client that falls silent inside a transaction, frozen or cut off, holds its locks no longer. */
-const silenceTimeoutMs = 5000
+export const silenceTimeoutMs = 5000
 
 /** Opens sessions with the Postgres at `connectionString`. */
 export function postgresStore(connectionString: string, connectTimeoutMs: number): JournalStore {

@@ -1,4 +1,5 @@
 import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { isDeepStrictEqual } from 'node:util'
 
 /** What one answer says about one entry. */
 export type Answer =
@@ -35,6 +36,8 @@ export interface Request {
   entries: Entry[]
   isBatch: boolean
   isAtomic: boolean
+  /** Each item has what it needs from the item before it. */
+  isFunded?: true
 }
 
 export type HttpAnswer =
@@ -105,6 +108,7 @@ export class ClientLog {
       this.#answerAll(request, { outcome: 'unknown', reason: code })
     } else if (status === 404 || status === 409 || status === 422) {
       if (request.isBatch && !request.isAtomic) this.#violation(request, `${status} for a batch`)
+      this.#checkFunds(request, code)
       this.#answerAll(request, { outcome: 'refused', code })
     } else {
       this.#violation(request, `${status} ${code}`)
@@ -116,9 +120,9 @@ export class ClientLog {
   async settle(url: string): Promise<void> {
     const open = this.requests.filter((request) => request.entries.some((e) => !isSettled(e)))
     const client = new HttpClient(url, connectionsOfSettling)
-    const deadline = Date.now() + settleMsMax
     const work = async () => {
       for (let request = open.pop(); request !== undefined; request = open.pop()) {
+        const deadline = Date.now() + settleMsMax
         do {
           if (Date.now() > deadline) throw new Error(`not settled: ${describe(request)}`)
           this.record(request, await client.post(request.path, request.body))
@@ -161,6 +165,7 @@ export class ClientLog {
       if (outcome === 'refused') {
         this.#answer(entry, { outcome: 'refused', code: error?.code ?? '' })
         if (request.isAtomic) this.#violation(request, 'an item of an atomic batch was refused')
+        this.#checkFunds(request, error?.code ?? '')
       } else {
         const replayed = outcome === 'replayed'
         this.#answer(entry, { outcome: 'acknowledged', replayed, position: position ?? '' })
@@ -168,12 +173,19 @@ export class ClientLog {
     }
   }
 
+  #checkFunds({ isFunded, ...request }: Request, code: string): void {
+    if (isFunded && code === 'insufficient_funds')
+      this.#violation(request, 'an item came too early')
+  }
+
   #answerAll(request: Request, answer: Answer): void {
     for (const entry of request.entries) this.#answer(entry, answer)
   }
 
   #answer(entry: Entry, answer: Answer): void {
-    entry.answers.push(answer)
+    // Of the same answer again and again, while Postgres is away, one is enough.
+    const isNew = !isDeepStrictEqual(entry.answers.at(-1), answer)
+    if (isNew || answer.outcome === 'acknowledged') entry.answers.push(answer)
     this.counts[answer.outcome] += 1
   }
 

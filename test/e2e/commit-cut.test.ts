@@ -3,14 +3,15 @@ import t, { type Test } from 'tap'
 import { temporaryPostgres } from '../postgres.js'
 import { HttpClient, type Request, statusOf, toMinor } from './client-log.js'
 import { checkBook } from './journal-check.js'
-import { Load, single } from './load.js'
+import { Load } from './load.js'
 import { type Fate, PostgresProxy } from './proxy.js'
-import { roundsOr } from './rounds.js'
+import { idInSlot, single } from './requests.js'
+import { roundsOr, shardCounts, withShards } from './rounds.js'
 import { ServerProcess, until } from './server.js'
 
-const rounds = roundsOr(2)
+const rounds = roundsOr(1)
 
-t.setTimeout(120_000 + rounds * 60_000)
+t.setTimeout(120_000 + rounds * 60_000 * shardCounts.length)
 
 const postgres = await temporaryPostgres(t)
 
@@ -25,14 +26,19 @@ const fates: readonly Fate[] = [
 
 /** Below all times of the server that matter, so that a silent connection is soon given up. */
 const impatient = {
-  DAYBOOK_COMMIT_TIMEOUT_MS: '300',
+  DAYBOOK_COMMIT_TIMEOUT_MS: '1000',
   DAYBOOK_ADMISSION_TIMEOUT_MS: '5000',
   DAYBOOK_REQUEST_TIMEOUT_MS: '8000',
 }
 
-for (const fate of fates) {
-  t.test(`a commit with the fate "${fate}" is settled under load`, async (t) => {
-    const { server, proxy, database, load } = await fixture(t, impatient)
+const strikes = shardCounts.flatMap((shards) => fates.map((fate) => ({ shards, fate })))
+
+for (const { shards, fate } of strikes) {
+  t.test(`a commit with the fate "${fate}" is settled under load of ${shards}`, async (t) => {
+    const { server, proxy, database, load } = await fixture(t, {
+      ...impatient,
+      ...withShards(shards),
+    })
     for (let round = 0; round < rounds; round++) {
       load.start(server.url)
       await proxy.strike(fate, Math.floor(Math.random() * 30))
@@ -46,13 +52,22 @@ for (const fate of fates) {
   })
 }
 
-t.test('a settlement whose own commit is cut is settled again', async (t) => {
-  const { server, proxy, database, load } = await fixture(t, impatient)
+for (const shards of shardCounts) {
+  t.test(`a settlement of ${shards} whose own commit is cut is settled again`, (t) =>
+    settlesAgain(t, shards),
+  )
+}
+
+async function settlesAgain(t: Test, shards: number): Promise<void> {
+  const { server, proxy, database, load } = await fixture(t, {
+    ...impatient,
+    ...withShards(shards),
+  })
   for (let round = 0; round < rounds; round++) {
     // Of these only "half-open" takes long: Postgres has to notice that nobody is there any more.
     const script: Fate[] = ['cut before', 'cut after', 'hold answer', 'half-open', 'cut at once']
     load.start(server.url)
-    const first = round % 2 === 0 ? 'cut before' : 'cut after'
+    const first = Math.random() < 0.5 ? 'cut before' : 'cut after'
     await proxy.strike(first, Math.floor(Math.random() * 10), () => script.shift() ?? 'pass')
     await until('every settlement was struck', () => script.length === 0)
     await load.acknowledged(50)
@@ -60,18 +75,29 @@ t.test('a settlement whose own commit is cut is settled again', async (t) => {
     await checkBook(t, { url: server.url, connectionString: database, load })
   }
   t.equal(server.ending, undefined, 'the server goes on')
-})
+}
 
-for (const fate of ['cut before', 'cut after'] as const) {
+const twice = shardCounts.flatMap((shards) =>
+  (['cut before', 'cut after'] as const).map((fate) => ({ shards, fate })),
+)
+
+/** Nothing is given up while a commit is kept waiting. */
+const patient = {
+  DAYBOOK_COMMIT_TIMEOUT_MS: '30000',
+  DAYBOOK_REQUEST_TIMEOUT_MS: '60000',
+}
+
+for (const { shards, fate } of twice) {
   t.test(
-    `an id sent twice, with "${fate}" in between, is answered when it is durable`,
+    `an id sent twice to ${shards}, with "${fate}" in between, is answered when it is durable`,
     async (t) => {
       const { server, proxy, database, load } = await fixture(t, {
-        DAYBOOK_COMMIT_TIMEOUT_MS: '30000',
-        DAYBOOK_REQUEST_TIMEOUT_MS: '60000',
+        ...withShards(shards),
+        ...patient,
       })
       for (let round = 0; round < rounds; round++) {
-        const [cash, , customer] = load.accounts
+        const [cash] = load.accounts
+        const [customer] = load.customers
         const request = single([{ debit: cash.id, credit: customer.id, amount: 100n }])
         await sendTwice(t, { request, fate, server, proxy, database })
       }
@@ -80,11 +106,9 @@ for (const fate of ['cut before', 'cut after'] as const) {
 }
 
 t.test('nothing that rests on a commit under way is shown before it is durable', async (t) => {
-  const { server, proxy, database, load } = await fixture(t, {
-    DAYBOOK_COMMIT_TIMEOUT_MS: '30000',
-    DAYBOOK_REQUEST_TIMEOUT_MS: '60000',
-  })
-  const [cash, , customer, other] = load.accounts
+  const { server, proxy, database, load } = await fixture(t, { ...withShards(1), ...patient })
+  const [cash] = load.accounts
+  const [customer, other] = load.customers
   const client = new HttpClient(server.url, 8)
   t.teardown(() => client.close())
   const gate = new Gate()
@@ -132,6 +156,52 @@ t.test('nothing that rests on a commit under way is shown before it is durable',
   const credits = account.kind === 'answer' ? account.body.data?.balances?.creditsPosted : ''
   t.equal(toMinor(credits ?? ''), 50_100n, 'the read counts the deposit')
 })
+
+t.test(
+  'shards learn of a transaction when it is durable, and it is told when they are',
+  async (t) => {
+    const { server, proxy, database, load } = await fixture(t, { ...withShards(4), ...patient })
+    const [customer, other] = load.customers
+    const client = new HttpClient(server.url, 8)
+    t.teardown(() => client.close())
+    const [home, others] = [new Gate(), new Gate()]
+    let parked = 0
+    proxy.onCommit = ({ of }) => {
+      if (of !== 'batch') return 'pass'
+      parked += 1
+      return parked === 1 ? home.fate : others.fate
+    }
+    // Slots 3 and 4 have the accounts: the home of this id has neither.
+    const movement = { debit: customer.id, credit: other.id, amount: 100n }
+    const transfer = single([movement], { id: idInSlot(1) })
+    const early: string[] = []
+    const first = client.post(transfer.path, transfer.body)
+    void first.then(() => early.push('first'))
+    await until('the record is on its way', () => parked > 0)
+    t.equal(await turnoverOf(client, customer.id), '0.00 500.00', 'nothing is shown of it')
+    t.equal(await turnoverOf(client, other.id), '0.00 500.00')
+    t.equal(parked, 1, 'nobody else has written anything')
+    t.equal(await countInJournal(database, transfer), 0)
+
+    home.open('pass')
+    await until('both shards write', () => parked === 3)
+    t.equal(await countInJournal(database, transfer), 1)
+    const reads = [turnoverOf(client, customer.id), turnoverOf(client, other.id)]
+    for (const read of reads) void read.then(() => early.push('read'))
+    await until('all are under way', async () => (await inFlight(server)) === 3)
+    t.same(early, [])
+    others.open('pass')
+    t.equal(statusOf(await first), 201)
+    t.same(await Promise.all(reads), ['1.00 500.00', '0.00 501.00'])
+  },
+)
+
+/** Debits and credits posted. */
+async function turnoverOf(client: HttpClient, id: string): Promise<string> {
+  const answer = await client.get(`/v1/accounts/${id}`)
+  const balances = answer.kind === 'answer' ? answer.body.data?.balances : undefined
+  return `${balances?.debitsPosted} ${balances?.creditsPosted}`
+}
 
 /** Keeps a commit waiting until its fate is given. */
 class Gate {
@@ -185,8 +255,9 @@ async function sendTwice(t: Test, twice: Twice): Promise<void> {
     await until('the batch is sent again', () => parked === 2)
     t.equal(await countInJournal(database, request), 0)
     t.equal(answered.length, 0, 'no answer before it is durable')
-    gates[1].open('pass')
   }
+  // The batch again, or that of a shard which follows.
+  gates[1].open('pass')
   await Promise.all([first, second])
   for (const client of clients) client.close()
   proxy.onCommit = () => 'pass'
@@ -221,9 +292,10 @@ async function countInJournal(connectionString: string, { entries }: Request): P
   const client = new pg.Client({ connectionString })
   await client.connect()
   const { rows } = await client
-    .query<{ count: string }>('select count(*) from daybook.records where id = $1', [
-      entries[0].key,
-    ])
+    .query<{ count: string }>(
+      "select count(*) from daybook.records where id = $1 and kind not like '%applied'",
+      [entries[0].key],
+    )
     .finally(() => client.end())
   return Number(rows[0].count)
 }

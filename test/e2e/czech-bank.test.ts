@@ -18,6 +18,7 @@ import {
   toTransaction,
 } from '../../examples/czech-bank/postings.js'
 import { makeSeededBook } from '../../examples/czech-bank/seeded-book.js'
+import { withShards } from './rounds.js'
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/czech-bank/main.js', import.meta.url))
 /** Beside the project; this file runs from dist/test/e2e. */
@@ -25,22 +26,37 @@ const BANK_FILES = fileURLToPath(new URL('../../../../shared/data', import.meta.
 
 t.setTimeout(300_000)
 
-t.test('a made book is posted once, and stays as it was after a kill -9', async (t) => {
-  await postsOnceThroughKill(t, {
-    args: ['--seeded', '--movements', '2000', '--batch', '300'],
-    accounts: '1,139',
-    movements: '2,000',
-  })
-})
+/** Numbers of shards before and after the kill. */
+const changes = [
+  [1, 1],
+  [4, 3],
+] as const
+
+for (const shards of changes) {
+  t.test(`a made book is posted once, and stays as it was after a kill -9: ${shards}`, (t) =>
+    postsOnceThroughKill(t, {
+      shards,
+      args: ['--seeded', '--movements', '2000', '--batch', '300'],
+      accounts: '1,139',
+      movements: '2,000',
+    }),
+  )
+}
 
 const skip = hasBankFiles(BANK_FILES) ? false : `the bank's files are not in ${BANK_FILES}`
-t.test("the bank's year is posted once, and stays as it was after a kill -9", { skip }, (t) =>
-  postsOnceThroughKill(t, {
-    args: ['--data', BANK_FILES],
-    accounts: '1,139',
-    movements: '28,205',
-  }),
-)
+for (const shards of changes) {
+  t.test(
+    `the bank's year is posted once, and stays as it was after a kill -9: ${shards}`,
+    { skip },
+    (t) =>
+      postsOnceThroughKill(t, {
+        shards,
+        args: ['--data', BANK_FILES],
+        accounts: '1,139',
+        movements: '28,205',
+      }),
+  )
+}
 
 t.test('a total that is not as expected is listed, and the exit code is 1', async (t) => {
   const server = await serverIn(dataFolder(t))
@@ -134,10 +150,15 @@ t.test('429, 503, 504 and a cut connection are answered with the very same body'
 
 async function postsOnceThroughKill(
   t: Test,
-  book: { args: readonly string[]; accounts: string; movements: string },
+  book: {
+    shards: readonly [before: number, after: number]
+    args: readonly string[]
+    accounts: string
+    movements: string
+  },
 ): Promise<void> {
   const folder = dataFolder(t)
-  let server = await serverIn(folder)
+  let server = await serverIn(folder, book.shards[0])
   t.teardown(() => server.stop())
   const allMatch = new RegExp(`${book.accounts} of ${book.accounts} customer accounts match`)
 
@@ -147,7 +168,7 @@ async function postsOnceThroughKill(
   t.match(first.output, allMatch)
 
   await server.kill()
-  server = await serverIn(folder)
+  server = await serverIn(folder, book.shards[1])
 
   const second = await runExample([...book.args, '--url', server.url])
   t.equal(second.code, 0, 'exit code', { output: second.output })
@@ -169,8 +190,8 @@ function dataFolder(t: Test): string {
   return folder
 }
 
-function serverIn(folder: string): Promise<DaybookProcess> {
-  return DaybookProcess.start({ dataFolder: folder })
+function serverIn(folder: string, shards = 1): Promise<DaybookProcess> {
+  return DaybookProcess.start({ dataFolder: folder, settings: withShards(shards) })
 }
 
 async function runExample(args: readonly string[]): Promise<{ code: number; output: string }> {

@@ -7,11 +7,11 @@ import {
   isAcknowledged,
   isSamePostings,
   isSettled,
-  type Movement,
   toAmount,
   toMinor,
 } from './client-log.js'
-import type { Load, LoadAccount } from './load.js'
+import { type Counters, Ledger, readJournal } from './ledger.js'
+import type { Load } from './load.js'
 
 /** Transactions that are read over HTTP one by one; the newest, and as many others by chance. */
 const readsMax = 150
@@ -54,154 +54,6 @@ export async function problemsOf(parts: CheckParts): Promise<string[]> {
     ]
   } finally {
     await client.end()
-  }
-}
-
-type PostingBody = [debit: string, credit: string, amount: number, currency: string, scale: number]
-
-interface JournalRecord {
-  stream: number
-  seq: string
-  kind: string
-  id: string
-  pending: boolean
-  body: { postings?: PostingBody[]; released?: number[]; target?: string; kept?: boolean }
-}
-
-async function readJournal(client: pg.Client): Promise<JournalRecord[]> {
-  const { rows } = await client.query<JournalRecord>(
-    'select stream, seq, kind, id, pending, body from daybook.records order by stream, seq',
-  )
-  return rows
-}
-
-interface Counters {
-  debitsPosted: bigint
-  creditsPosted: bigint
-  debitsPending: bigint
-  creditsPending: bigint
-}
-
-interface Hold {
-  movements: Movement[]
-  remaining: bigint[]
-  status: 'pending' | 'posted' | 'voided' | 'expired'
-}
-
-/** What the records say, added up here once more, one after the other. */
-class Ledger {
-  readonly problems: string[] = []
-  readonly counters = new Map<string, Counters>()
-  readonly holds = new Map<string, Hold>()
-  /** Records of transactions by key, with what each of them moved or reserved. */
-  readonly records = new Map<string, { position: string; kind: string; movements: Movement[] }>()
-  readonly accounts: readonly LoadAccount[]
-  postings = 0
-  /** Accounts that the record at hand has touched. */
-  readonly #touched = new Set<string>()
-
-  constructor(accounts: readonly LoadAccount[], journal: readonly JournalRecord[]) {
-    this.accounts = accounts
-    const lastSeqs = new Map<number, number>()
-    for (const record of journal) {
-      const expected = (lastSeqs.get(record.stream) ?? 0) + 1
-      if (Number(record.seq) !== expected) {
-        this.problems.push(
-          `stream ${record.stream} has seq ${record.seq} where ${expected} belongs`,
-        )
-      }
-      lastSeqs.set(record.stream, Number(record.seq))
-      this.#apply(record)
-    }
-    let sum = 0n
-    for (const { debitsPosted, creditsPosted } of this.counters.values()) {
-      sum += debitsPosted - creditsPosted
-    }
-    if (sum !== 0n) this.problems.push(`debits and credits differ by ${sum}`)
-  }
-
-  #apply(record: JournalRecord): void {
-    const { kind, id, body } = record
-    if (kind.startsWith('account_')) return
-    const position = `${record.stream}-${record.seq}`
-    // A void and an expiry name the accounts of their hold, and move nothing.
-    const moves = kind === 'hold_voided' || kind === 'hold_expired' ? [] : (body.postings ?? [])
-    const movements = moves.map(([debit, credit, amount]) => ({
-      debit,
-      credit,
-      amount: BigInt(amount),
-    }))
-    if (kind !== 'hold_expired') {
-      const other = this.records.get(id)
-      if (other !== undefined) {
-        this.problems.push(`${id} is there twice: ${other.position} and ${position}`)
-      }
-      this.records.set(id, { position, kind: record.pending ? 'hold' : kind, movements })
-    }
-    if (record.pending) {
-      const remaining = movements.map(({ amount }) => amount)
-      this.holds.set(id, { movements, remaining, status: 'pending' })
-    }
-    this.#touched.clear()
-    for (const movement of movements) this.#move(movement, record.pending)
-    if (body.target !== undefined) this.#follow(record, body.target, movements)
-    this.#checkLimits(position)
-  }
-
-  #move({ debit, credit, amount }: Movement, pending: boolean): void {
-    this.#touched.add(debit).add(credit)
-    if (pending) {
-      this.of(debit).debitsPending += amount
-      this.of(credit).creditsPending += amount
-      return
-    }
-    if (amount > 0n) this.postings += 1
-    this.of(debit).debitsPosted += amount
-    this.of(credit).creditsPosted += amount
-  }
-
-  #follow(record: JournalRecord, target: string, movements: Movement[]): void {
-    const hold = this.holds.get(target)
-    if (hold === undefined || hold.status !== 'pending') {
-      this.problems.push(`${record.kind} ${record.id} follows a hold that is ${hold?.status}`)
-      return
-    }
-    for (const [index, { debit, credit }] of hold.movements.entries()) {
-      const taken = (movements[index]?.amount ?? 0n) + BigInt(record.body.released?.[index] ?? 0)
-      this.of(debit).debitsPending -= taken
-      this.of(credit).creditsPending -= taken
-      hold.remaining[index] -= taken
-    }
-    if (record.body.kept === true) return
-    if (hold.remaining.some((rest) => rest !== 0n)) {
-      this.problems.push(`${record.kind} ${record.id} leaves ${hold.remaining} of its hold`)
-    }
-    if (record.kind === 'hold_posted') hold.status = 'posted'
-    else hold.status = record.kind === 'hold_voided' ? 'voided' : 'expired'
-  }
-
-  #checkLimits(position: string): void {
-    for (const account of this.accounts) {
-      const { id, overdraftLimit, minimumBalance } = account
-      if (overdraftLimit === null || !this.#touched.has(id)) continue
-      const { debitsPosted, creditsPosted, debitsPending, creditsPending } = this.of(id)
-      const available =
-        account.class === 'asset'
-          ? debitsPosted - creditsPosted - creditsPending
-          : creditsPosted - debitsPosted - debitsPending
-      if (available < minimumBalance - overdraftLimit) {
-        this.problems.push(`account ${id} is beyond its limit at ${position}: ${available}`)
-      }
-    }
-  }
-
-  of(account: string): Counters {
-    let counters = this.counters.get(account)
-    if (counters === undefined) {
-      counters = { debitsPosted: 0n, creditsPosted: 0n, debitsPending: 0n, creditsPending: 0n }
-      this.counters.set(account, counters)
-    }
-    return counters
   }
 }
 
@@ -295,6 +147,8 @@ async function viewProblems(client: pg.Client, ledger: Ledger): Promise<string[]
       problems.push(`daybook.balances has ${debits} and ${credits} for ${account}`)
     }
   }
+  const unapplied = await client.query<{ account: string }>('select account from daybook.unapplied')
+  for (const { account } of unapplied.rows) problems.push(`daybook.unapplied has ${account}`)
   return problems
 }
 

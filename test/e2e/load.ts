@@ -1,6 +1,4 @@
-import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { formatKey, keyOf, keyOfFollowUp } from '../../src/key.js'
 import {
   ClientLog,
   type Entry,
@@ -10,6 +8,7 @@ import {
   type Request,
   toAmount,
 } from './client-log.js'
+import { batch, followUp, hold, idInSlot, single } from './requests.js'
 import { until } from './server.js'
 
 /** An account of the load; limits in minor units, null for unlimited. */
@@ -18,6 +17,8 @@ export interface LoadAccount {
   class: 'asset' | 'liability' | 'equity'
   overdraftLimit: bigint | null
   minimumBalance: bigint
+  /** Every shard has a part. */
+  striped?: true
 }
 
 export interface LoadOptions {
@@ -30,19 +31,20 @@ export interface LoadOptions {
   goOnWhenLost?: boolean
 }
 
-const tenant = 1
 const pauseMs = 40
 /** A repeat is of one of the newest requests, where a crash hurts most. */
 const repeatsFromNewest = 200
 
 /**
  * A client on several connections that posts transactions, holds and batches between a few
- * accounts, most of which have limits, and logs all of it. An id is used again only to repeat the
- * same request on purpose.
+ * accounts, most of which have limits, and logs all of it. Neighbours among the accounts are in
+ * different shards. An id is used again only to repeat the same request on purpose.
  */
 export class Load {
   readonly log = new ClientLog()
   readonly accounts: LoadAccount[] = makeAccounts()
+  /** Half of the requests are repeats, and what is new is small: else a long time fills memory. */
+  isSparing = false
   readonly #options: Required<LoadOptions>
   /** Acknowledged holds that nothing has followed yet. */
   readonly #holds: Entry[] = []
@@ -64,24 +66,22 @@ export class Load {
   async open(url: string): Promise<void> {
     const client = new HttpClient(url, 1)
     for (const account of this.accounts) {
-      const { id, overdraftLimit, minimumBalance } = account
-      const answer = await client.post('/v1/accounts', {
-        id,
-        currency: 'EUR',
-        class: account.class,
-        overdraftLimit: overdraftLimit === null ? 'unlimited' : toAmount(overdraftLimit),
-        minimumBalance: toAmount(minimumBalance),
-      })
+      const answer = await client.post('/v1/accounts', creationOf(account))
       if (answer.kind === 'lost' || answer.status !== 201) {
         throw new Error(`no account was opened: ${JSON.stringify(answer)}`)
       }
     }
-    for (const account of this.accounts.slice(fundless)) {
+    for (const account of this.customers) {
       const request = this.log.add(single([this.#firstMoney(account)]))
       this.log.record(request, await client.post(request.path, request.body))
       if (!request.entries.every(isAcknowledged)) throw new Error('an account got no money')
     }
     client.close()
+  }
+
+  /** Accounts with a limit and with money of their own. */
+  get customers(): LoadAccount[] {
+    return this.accounts.slice(fundless, -penniless)
   }
 
   /** Requests that wait for their answer. */
@@ -106,6 +106,19 @@ export class Load {
   async stop(): Promise<void> {
     this.#stopping = true
     await this.#work
+  }
+
+  /** Waits until every connection waits for an answer, and none comes. */
+  async stuck(): Promise<void> {
+    let last = -1
+    let quietPolls = 0
+    await until('every connection waits', () => {
+      const { acknowledged } = this.log.counts
+      const isQuiet = this.#underWay === this.#options.connections && acknowledged === last
+      quietPolls = isQuiet ? quietPolls + 1 : 0
+      last = acknowledged
+      return quietPolls === 10
+    })
   }
 
   /** Waits until every connection has been lost. */
@@ -147,6 +160,9 @@ export class Load {
 
   #next(): Request {
     const { requests } = this.log
+    if (this.isSparing) {
+      return Math.random() < 0.5 ? requests[below(requests.length)] : this.log.add(this.#single())
+    }
     const dice = Math.random()
     if (dice < 0.08) return requests[Math.max(0, requests.length - 1 - below(repeatsFromNewest))]
     if (dice < 0.2 && this.#holds.length > 0) return this.log.add(this.#followUp())
@@ -157,24 +173,34 @@ export class Load {
   #single(): Request {
     const dice = Math.random()
     if (dice < 0.7) return single([this.#movement()])
-    if (dice < 0.85) return hold(this.#movement())
+    if (dice < 0.8) return hold(this.#movement())
+    if (dice < 0.85) return hold(this.#movements(2 + below(3)))
     if (dice < 0.98) return single(this.#movements(2 + below(4)))
     // Together beyond 7.8 KB: a record in several parts.
     return single(this.#movements(64, 20), { metadata: { note: 'x'.repeat(4000) } })
   }
 
   #batch(): Request {
-    const items = Array.from({ length: 2 + below(this.#options.batchItemsMax) }, () =>
-      this.#single(),
-    )
-    const isAtomic = Math.random() < 0.4
-    return {
-      path: '/v1/transactions/batch',
-      body: { transactions: items.map(({ body }) => body), ...(isAtomic ? { atomic: true } : {}) },
-      entries: items.flatMap(({ entries }) => entries),
-      isBatch: true,
-      isAtomic,
-    }
+    const dice = Math.random()
+    const order = dice < 0.4 ? 'atomic' : dice < 0.6 ? 'ordered' : 'none'
+    if (order !== 'none' && Math.random() < 0.4) return this.#chain(order)
+    const count = 2 + below(this.#options.batchItemsMax)
+    const items = Array.from({ length: count }, () => this.#single())
+    return batch(items, order)
+  }
+
+  /**
+   * Money that goes from hand to hand, through accounts that have none of their own: refused for
+   * want of it if one item does not see what the item before it did.
+   */
+  #chain(order: 'atomic' | 'ordered'): Request {
+    const [cash, capital] = this.accounts
+    const amount = BigInt(1 + below(100))
+    const hands = [cash, ...this.accounts.slice(-penniless), capital]
+    const items = hands
+      .slice(1)
+      .map(({ id }, index) => single([{ debit: hands[index].id, credit: id, amount }]))
+    return { ...batch(items, order), isFunded: true }
   }
 
   /** The post, whole or in part, or the void of a hold; sometimes it comes second and is refused. */
@@ -182,12 +208,13 @@ export class Load {
     const index = below(this.#holds.length)
     const target = this.#holds[index]
     if (Math.random() < 0.8) this.#holds.splice(index, 1)
-    const [movement] = target.movements
+    const { movements } = target
     const dice = Math.random()
     if (dice < 0.3) return followUp('void', target, [], {})
-    if (dice < 0.6) return followUp('post', target, [movement], {})
-    const amount = movement.amount / 2n + 1n
-    return followUp('post', target, [{ ...movement, amount }], { amount: toAmount(amount) })
+    if (dice < 0.6) return followUp('post', target, movements, {})
+    const halves = movements.map((movement) => ({ ...movement, amount: movement.amount / 2n + 1n }))
+    const amounts = halves.map(({ amount }) => toAmount(amount))
+    return followUp('post', target, halves, { amounts })
   }
 
   #movements(count: number, amountMax?: number): Movement[] {
@@ -195,8 +222,9 @@ export class Load {
   }
 
   #movement(amountMax = 9000): Movement {
-    const debit = below(this.accounts.length)
-    const credit = (debit + 1 + below(this.accounts.length - 1)) % this.accounts.length
+    const count = this.accounts.length - penniless
+    const debit = below(count)
+    const credit = (debit + 1 + below(count - 1)) % count
     return {
       debit: this.accounts[debit].id,
       credit: this.accounts[credit].id,
@@ -206,17 +234,20 @@ export class Load {
 }
 
 /** The first accounts have no limit, and so need no money. */
-const fundless = 2
+const fundless = 3
+/** The last ones have only what goes through them. */
+const penniless = 2
 
 function makeAccounts(): LoadAccount[] {
   const account = (
     accountClass: LoadAccount['class'],
     overdraftLimit: bigint | null,
     minimumBalance = 0n,
-  ) => ({ id: randomUUID(), class: accountClass, overdraftLimit, minimumBalance })
-  return [
+  ) => ({ class: accountClass, overdraftLimit, minimumBalance })
+  const accounts: Omit<LoadAccount, 'id'>[] = [
     account('asset', null),
     account('equity', null),
+    { ...account('equity', null), striped: true },
     account('liability', 0n),
     account('liability', 0n),
     account('liability', 0n, 1_000n),
@@ -224,46 +255,22 @@ function makeAccounts(): LoadAccount[] {
     account('liability', 25_000n, 500n),
     account('equity', 10_000n),
     account('asset', 15_000n),
+    account('liability', 0n),
+    account('liability', 0n),
   ]
+  return accounts.map((account, slot) => ({ id: idInSlot(slot), ...account }))
 }
 
-/** A request for one transaction under a new id. */
-export function single(movements: Movement[], attributes: object = {}): Request {
-  const id = randomUUID()
-  const postings = movements.map((movement) => ({ ...movement, amount: toAmount(movement.amount) }))
-  const body = { id, ...(postings.length === 1 ? postings[0] : { postings }), ...attributes }
-  const entry: Entry = { key: id, kind: 'transaction', movements, answers: [] }
-  return { path: '/v1/transactions', body, entries: [entry], isBatch: false, isAtomic: false }
-}
-
-/** A request for a hold under a new id. */
-export function hold(movement: Movement, attributes: object = {}): Request {
-  const request = single([movement], { pending: true, ...attributes })
-  request.entries[0].kind = 'hold'
-  return request
-}
-
-/** The post or void of a hold under a new id; `movements` are what is posted. */
-function followUp(
-  kind: 'post' | 'void',
-  target: Entry,
-  movements: Movement[],
-  attributes: object,
-): Request {
-  const id = randomUUID()
-  const entry: Entry = {
-    key: formatKey(keyOfFollowUp(tenant, key(target.key), key(id))),
-    kind,
-    target: target.key,
-    movements,
-    answers: [],
+function creationOf({ id, overdraftLimit, minimumBalance, striped, ...account }: LoadAccount) {
+  return {
+    ...{ id, currency: 'EUR', class: account.class },
+    ...(striped
+      ? { striped }
+      : {
+          overdraftLimit: overdraftLimit === null ? 'unlimited' : toAmount(overdraftLimit),
+          minimumBalance: toAmount(minimumBalance),
+        }),
   }
-  const path = `/v1/transactions/${target.key}/${kind}`
-  return { path, body: { id, ...attributes }, entries: [entry], isBatch: false, isAtomic: false }
-}
-
-function key(uuid: string) {
-  return keyOf(tenant, uuid) as NonNullable<ReturnType<typeof keyOf>>
 }
 
 function below(limit: number): number {

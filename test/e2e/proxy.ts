@@ -41,6 +41,7 @@ export class PostgresProxy {
   readonly connectionString: string
   readonly #listener: Server
   readonly #sessions = new Set<Session>()
+  #isSilent = false
 
   static async start(t: Teardown, connectionString: string): Promise<PostgresProxy> {
     const listener = createServer().listen(0, '127.0.0.1')
@@ -59,6 +60,7 @@ export class PostgresProxy {
       const postgres = connect(Number(target.port), target.hostname)
       const session = new Session({ server, postgres }, this)
       this.#sessions.add(session)
+      if (this.#isSilent) session.silence()
       session.onClosed = () => this.#sessions.delete(session)
     })
   }
@@ -77,6 +79,18 @@ export class PostgresProxy {
       return struck ? fate : 'pass'
     }
     await until(`a batch was struck with ${fate}`, () => struck)
+  }
+
+  /** From here on nothing passes either way, and neither side hears that the other has gone. */
+  silence(): void {
+    this.#isSilent = true
+    for (const session of this.#sessions) session.silence()
+  }
+
+  /** New connections pass again; those of before are cut. */
+  heal(): void {
+    this.#isSilent = false
+    for (const session of this.#sessions) session.cut()
   }
 
   /** Called before a batch reaches Postgres: what was kept for that moment goes first. */
@@ -104,6 +118,8 @@ class Session {
   /** What the server has sent since a commit that is not decided yet. */
   readonly #waiting: Message[] = []
   #isCopying = false
+  /** Not even that Postgres has closed the connection reaches the server. */
+  #isSilenced = false
   /** Of the commit under way. */
   #fate: Fate = 'pass'
   #late: Message | undefined
@@ -123,7 +139,15 @@ class Session {
       // A half-open connection stays open for Postgres, as when a cable is pulled.
       if (this.#mode !== 'silent') this.cut()
     })
-    this.#postgres.on('close', () => this.cut())
+    this.#postgres.on('close', () => {
+      if (!this.#isSilenced) this.cut()
+    })
+  }
+
+  silence(): void {
+    if (this.#mode === 'closed') return
+    this.#mode = 'silent'
+    this.#isSilenced = true
   }
 
   cut(): void {

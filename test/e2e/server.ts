@@ -1,8 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { NodePhase } from '../../src/node.js'
 import type { Teardown } from '../postgres.js'
 
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url))
@@ -73,6 +76,11 @@ export class ServerProcess {
   /** Whether it has said so. */
   get serves(): boolean {
     return this.#url !== undefined
+  }
+
+  /** Whether its log says that it has come to a phase of its start. */
+  hasEntered(phase: NodePhase): boolean {
+    return this.log.includes(`"phase":"${phase}"`)
   }
 
   get port(): number {
@@ -155,4 +163,14 @@ export async function until(
   condition: () => boolean | Promise<boolean>,
 ): Promise<void> {
   if (!(await isTrueWithin(60_000, condition))) throw new Error(`still not true: ${what}`)
+}
+
+/** A port that nobody listens on, for a server that is to be asked before it says where it is. */
+export async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { port } = listener.address() as AddressInfo
+  listener.close()
+  await once(listener, 'close')
+  return port
 }

@@ -4,32 +4,42 @@ import { findPostmaster } from '../../src/journal/postmaster.js'
 import { killPostgres, temporaryFolder, temporaryPostgres } from '../postgres.js'
 import { HttpClient, toAmount } from './client-log.js'
 import { checkBook, problemsOf } from './journal-check.js'
-import { hold, Load } from './load.js'
-import { roundsOr } from './rounds.js'
+import { Load } from './load.js'
+import { hold } from './requests.js'
+import { roundsOr, shardCounts, withShards } from './rounds.js'
 import { ServerProcess, until } from './server.js'
 
-const rounds = roundsOr(3)
+const rounds = roundsOr(1)
 
-t.setTimeout(90_000 + rounds * 30_000)
+t.setTimeout(120_000 + rounds * 30_000 * shardCounts.length)
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  t.test(`${signal} under load: what was accepted is answered, and is there again`, async (t) => {
-    const postgres = await temporaryPostgres(t)
-    const DATABASE_URL = await postgres.createDatabase()
-    const load = new Load()
-    let server = await ServerProcess.start(t, { DATABASE_URL })
-    await load.open(server.url)
-    for (let round = 0; round < rounds; round++) {
-      load.start(server.url)
-      await load.acknowledged(50 + Math.random() * 200)
-      t.same(await server.end(signal), { code: 0, signal: null })
-      await load.lost()
-      // Before anything is sent again: a record that nobody was told about is a problem.
-      t.same(await problemsOf({ connectionString: DATABASE_URL, load }), [])
-      server = await ServerProcess.start(t, { DATABASE_URL })
-      await checkBook(t, { url: server.url, connectionString: DATABASE_URL, load })
-    }
-  })
+const postgres = await temporaryPostgres(t)
+
+const stops = shardCounts.flatMap((shards) =>
+  (['SIGTERM', 'SIGINT'] as const).map((signal) => ({ shards, signal })),
+)
+
+for (const { shards, signal } of stops) {
+  t.test(
+    `${signal} under load of ${shards}: what was accepted is answered, and there again`,
+    async (t) => {
+      const DATABASE_URL = await postgres.createDatabase()
+      const settings = { DATABASE_URL, ...withShards(shards) }
+      const load = new Load()
+      let server = await ServerProcess.start(t, settings)
+      await load.open(server.url)
+      for (let round = 0; round < rounds; round++) {
+        load.start(server.url)
+        await load.acknowledged(50 + Math.random() * 200)
+        t.same(await server.end(signal), { code: 0, signal: null })
+        await load.lost()
+        // Before anything is sent again: a record that nobody was told about is a problem.
+        t.same(await problemsOf({ connectionString: DATABASE_URL, load }), [])
+        server = await ServerProcess.start(t, settings)
+        await checkBook(t, { url: server.url, connectionString: DATABASE_URL, load })
+      }
+    },
+  )
 }
 
 t.test('a stop also stops the Postgres that comes with it, and the data stays', async (t) => {
@@ -60,14 +70,21 @@ t.test('a stop also stops the Postgres that comes with it, and the data stays', 
   t.same(await second.end('SIGTERM'), { code: 0, signal: null })
 })
 
-t.test('a hold expires after a kill -9, and gives back what it reserved', async (t) => {
-  const postgres = await temporaryPostgres(t)
+for (const shards of shardCounts) {
+  t.test(`a hold expires after a kill -9 of ${shards}, and gives back what it reserved`, (t) =>
+    expiresAfterKill(t, shards),
+  )
+}
+
+async function expiresAfterKill(t: Test, shards: number): Promise<void> {
   const DATABASE_URL = await postgres.createDatabase()
+  const settings = { DATABASE_URL, ...withShards(shards) }
   const load = new Load()
   const { log } = load
-  const first = await ServerProcess.start(t, { DATABASE_URL })
+  const first = await ServerProcess.start(t, settings)
   await load.open(first.url)
-  const [cash, , customer] = load.accounts
+  const [cash] = load.accounts
+  const [customer] = load.customers
   const movement = { debit: customer.id, credit: cash.id, amount: 1_000n }
   // One expires while no server runs, one under the next, and one not at all.
   const now = Date.now()
@@ -77,11 +94,11 @@ t.test('a hold expires after a kill -9, and gives back what it reserved', async 
   for (const request of holds)
     log.record(log.add(request), await client.post(request.path, request.body))
   client.close()
-  t.equal(log.counts.acknowledged, load.accounts.length - 2 + holds.length)
+  t.equal(log.counts.acknowledged, load.customers.length + holds.length)
   await first.end('SIGKILL')
   await until('the first hold has run out', () => Date.now() > expiries[0])
 
-  const second = await ServerProcess.start(t, { DATABASE_URL })
+  const second = await ServerProcess.start(t, settings)
   const reader = new HttpClient(second.url, 1)
   t.teardown(() => reader.close())
   const state = async () => {
@@ -99,7 +116,7 @@ t.test('a hold expires after a kill -9, and gives back what it reserved', async 
   t.ok(Date.now() >= expiries[1], 'and not too early')
   t.equal(await pending(), toAmount(1_000n))
   await checkBook(t, { url: second.url, connectionString: DATABASE_URL, load })
-})
+}
 
 /** A data folder whose Postgres is killed at the end of the test if it still runs. */
 async function embeddedFolder(t: Test) {

@@ -1,105 +1,120 @@
 import pg from 'pg'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { temporaryPostgres } from '../postgres.js'
 import { HttpClient, isAcknowledged, statusOf } from './client-log.js'
 import { checkBook } from './journal-check.js'
-import { hold, Load, single } from './load.js'
-import { roundsOr } from './rounds.js'
+import { Load } from './load.js'
+import { PostgresProxy } from './proxy.js'
+import { hold, single } from './requests.js'
+import { roundsOr, shardCounts, withShards } from './rounds.js'
 import { ServerProcess, until } from './server.js'
 
-const rounds = roundsOr(3)
+const rounds = roundsOr(2)
 const exitTakenOver = 3
 const leaseMs = 1000
 
-t.setTimeout(60_000 + rounds * 30_000)
+t.setTimeout(120_000 + rounds * 60_000 * shardCounts.length)
 
 const postgres = await temporaryPostgres(t)
 
-t.test('each server takes over from the one before it, under load', async (t) => {
-  const DATABASE_URL = await postgres.createDatabase()
-  const load = new Load()
-  let server = await ServerProcess.start(t, { DATABASE_URL })
-  await load.open(server.url)
-  for (let round = 0; round < rounds; round++) {
-    load.start(server.url)
-    await load.acknowledged(100 + Math.random() * 200)
-    const next = await ServerProcess.start(t, { DATABASE_URL })
-    t.same(await server.ended(), { code: exitTakenOver, signal: null })
-    await load.lost()
-    // Repeats that the load sends here may be of ids that the first server acknowledged.
-    load.start(next.url)
-    await load.acknowledged(100)
-    await load.stop()
-    await checkBook(t, { url: next.url, connectionString: DATABASE_URL, load })
-    server = next
-  }
-})
-
-t.test('two servers that start at once: one serves, the journal is whole', async (t) => {
-  const DATABASE_URL = await postgres.createDatabase()
-  const load = new Load()
-  const first = await ServerProcess.start(t, { DATABASE_URL })
-  await load.open(first.url)
-  for (let round = 0; round < rounds; round++) {
-    const two = [0, 1].map(() => ServerProcess.spawn(t, { DATABASE_URL }))
-    await until('one of them is left', () => two.filter(({ ending }) => !ending).length === 1)
-    const [left] = two.filter(({ ending }) => ending === undefined)
-    await until('it serves', () => left.serves)
-    load.start(left.url)
-    await load.acknowledged(50)
-    await load.stop()
-    await checkBook(t, { url: left.url, connectionString: DATABASE_URL, load })
-    const ended = two.filter(({ ending }) => ending !== undefined).map(({ ending }) => ending?.code)
-    t.ok(ended[0] === exitTakenOver || ended[0] === 1, `the other has ended: ${ended[0]}`)
-    await left.end('SIGTERM')
-  }
-})
-
-t.test('a server that was frozen while it was taken over answers nothing more', async (t) => {
-  for (let round = 0; round < rounds; round++) {
+for (const shards of shardCounts) {
+  t.test(`each server of ${shards} takes over from the one before it, under load`, async (t) => {
     const DATABASE_URL = await postgres.createDatabase()
-    const settings = { DATABASE_URL, DAYBOOK_LEASE_MS: String(leaseMs) }
+    const settings = { DATABASE_URL, ...withShards(shards) }
     const load = new Load()
-    const first = await ServerProcess.start(t, settings)
-    await load.open(first.url)
-    const done = [...load.log.requests][0]
-    load.start(first.url)
-    await load.acknowledged(100)
-    first.signal('SIGSTOP')
-    const frozenAt = performance.now()
-    const second = await ServerProcess.start(t, settings)
+    let server = await ServerProcess.start(t, settings)
+    await load.open(server.url)
+    for (let round = 0; round < rounds; round++) {
+      load.start(server.url)
+      await load.acknowledged(100 + Math.random() * 200)
+      const next = await ServerProcess.start(t, settings)
+      t.same(await server.ended(), { code: exitTakenOver, signal: null })
+      await load.lost()
+      // Repeats that the load sends here may be of ids that the first server acknowledged.
+      load.start(next.url)
+      await load.acknowledged(100)
+      await load.stop()
+      await checkBook(t, { url: next.url, connectionString: DATABASE_URL, load })
+      server = next
+    }
+  })
 
-    // Sent to the frozen one: a new posting, a repeat, a read. They wait in its socket.
-    const client = new HttpClient(first.url, 4)
-    const [cash, , customer] = load.accounts
-    const fresh = load.log.add(single([{ debit: cash.id, credit: customer.id, amount: 1n }]))
-    const late = [
-      client.post(fresh.path, fresh.body),
-      client.post(done.path, done.body),
-      client.get(`/v1/accounts/${customer.id}`),
-      client.get(`/v1/transactions/${done.body.id}`),
-    ]
-    await until('the lease has run out', () => performance.now() > frozenAt + 1.2 * leaseMs)
-    first.signal('SIGCONT')
-    t.same(await first.ended(), { code: exitTakenOver, signal: null })
-    await load.lost()
-    const answers = await Promise.all(late)
-    client.close()
-    t.same(
-      answers.filter((answer) => answer.kind === 'answer' && answer.status < 500),
-      [],
-      'nothing was answered with success, nor refused',
-    )
-    load.log.record(fresh, answers[0])
-    t.notOk(isAcknowledged(fresh.entries[0]))
+  t.test(
+    `two servers of ${shards} that start at once: one serves, the journal is whole`,
+    async (t) => {
+      const DATABASE_URL = await postgres.createDatabase()
+      const settings = { DATABASE_URL, ...withShards(shards) }
+      const load = new Load()
+      const first = await ServerProcess.start(t, settings)
+      await load.open(first.url)
+      for (let round = 0; round < rounds; round++) {
+        const two = [0, 1].map(() => ServerProcess.spawn(t, settings))
+        await until('one of them is left', () => two.filter(({ ending }) => !ending).length === 1)
+        const [left] = two.filter(({ ending }) => ending === undefined)
+        await until('it serves', () => left.serves)
+        load.start(left.url)
+        await load.acknowledged(50)
+        await load.stop()
+        await checkBook(t, { url: left.url, connectionString: DATABASE_URL, load })
+        const ended = two
+          .filter(({ ending }) => ending !== undefined)
+          .map(({ ending }) => ending?.code)
+        t.ok(ended[0] === exitTakenOver || ended[0] === 1, `the other has ended: ${ended[0]}`)
+        await left.end('SIGTERM')
+      }
+    },
+  )
 
-    load.start(second.url)
-    await load.acknowledged(50)
-    await load.stop()
-    await checkBook(t, { url: second.url, connectionString: DATABASE_URL, load })
-    await second.end('SIGTERM')
-  }
-})
+  t.test(
+    `a server of ${shards} that was frozen while it was taken over answers nothing more`,
+    async (t) => {
+      for (let round = 0; round < rounds; round++) {
+        const DATABASE_URL = await postgres.createDatabase()
+        const settings = { DATABASE_URL, ...withShards(shards), DAYBOOK_LEASE_MS: String(leaseMs) }
+        const load = new Load()
+        const first = await ServerProcess.start(t, settings)
+        await load.open(first.url)
+        const done = [...load.log.requests][0]
+        load.start(first.url)
+        await load.acknowledged(100)
+        first.signal('SIGSTOP')
+        const frozenAt = performance.now()
+        const second = await ServerProcess.start(t, settings)
+
+        // Sent to the frozen one: a new posting, a repeat, a read. They wait in its socket.
+        const client = new HttpClient(first.url, 4)
+        const [cash] = load.accounts
+        const [customer] = load.customers
+        const fresh = load.log.add(single([{ debit: cash.id, credit: customer.id, amount: 1n }]))
+        const late = [
+          client.post(fresh.path, fresh.body),
+          client.post(done.path, done.body),
+          client.get(`/v1/accounts/${customer.id}`),
+          client.get(`/v1/transactions/${done.body.id}`),
+        ]
+        await until('the lease has run out', () => performance.now() > frozenAt + 1.2 * leaseMs)
+        first.signal('SIGCONT')
+        t.same(await first.ended(), { code: exitTakenOver, signal: null })
+        await load.lost()
+        const answers = await Promise.all(late)
+        client.close()
+        t.same(
+          answers.filter((answer) => answer.kind === 'answer' && answer.status < 500),
+          [],
+          'nothing was answered with success, nor refused',
+        )
+        load.log.record(fresh, answers[0])
+        t.notOk(isAcknowledged(fresh.entries[0]))
+
+        load.start(second.url)
+        await load.acknowledged(50)
+        await load.stop()
+        await checkBook(t, { url: second.url, connectionString: DATABASE_URL, load })
+        await second.end('SIGTERM')
+      }
+    },
+  )
+}
 
 t.test('what a frozen server was reading from the journal is not answered either', async (t) => {
   const DATABASE_URL = await postgres.createDatabase()
@@ -107,7 +122,8 @@ t.test('what a frozen server was reading from the journal is not answered either
   const load = new Load()
   const first = await ServerProcess.start(t, settings)
   await load.open(first.url)
-  const [cash, , customer] = load.accounts
+  const [cash] = load.accounts
+  const [customer] = load.customers
   const held = hold({ debit: customer.id, credit: cash.id, amount: 100n })
   const client = new HttpClient(first.url, 2)
   t.equal(statusOf(await client.post(held.path, held.body)), 201)
@@ -137,6 +153,58 @@ t.test('what a frozen server was reading from the journal is not answered either
   t.same(await first.ended(), { code: exitTakenOver, signal: null })
   client.close()
 })
+
+for (const shards of shardCounts) {
+  t.test(
+    `a server of ${shards} whose connections are half-open is taken over, and says nothing`,
+    (t) => takesOverHalfOpen(t, shards),
+  )
+}
+
+async function takesOverHalfOpen(t: Test, shards: number): Promise<void> {
+  const database = await postgres.createDatabase()
+  const proxy = await PostgresProxy.start(t, database)
+  const settings = {
+    ...withShards(shards),
+    DAYBOOK_LEASE_MS: String(leaseMs),
+    DAYBOOK_COMMIT_TIMEOUT_MS: '1000',
+  }
+  const first = await ServerProcess.start(t, {
+    ...settings,
+    DATABASE_URL: proxy.connectionString,
+    DAYBOOK_ADMISSION_TIMEOUT_MS: '500',
+    DAYBOOK_REQUEST_TIMEOUT_MS: '1000',
+  })
+  const load = new Load({ goOnWhenLost: true })
+  await load.open(first.url)
+  load.start(first.url)
+  await load.acknowledged(100)
+  proxy.silence()
+  const silentAt = performance.now()
+  const second = await ServerProcess.start(t, { ...settings, DATABASE_URL: database })
+  const client = new HttpClient(second.url, 1)
+  const [cash] = load.accounts
+  const [customer] = load.customers
+  const change = load.log.add(single([{ debit: cash.id, credit: customer.id, amount: 1n }]))
+  load.log.record(change, await client.post(change.path, change.body))
+  t.ok(isAcknowledged(change.entries[0]), 'the newcomer serves')
+  client.close()
+
+  await until('the lease has run out', () => performance.now() > silentAt + leaseMs)
+  const { acknowledged, refused } = load.log.counts
+  const old = new HttpClient(first.url, 4)
+  const paths = [`/v1/accounts/${customer.id}`, `/v1/transactions/${change.body.id}`]
+  const reads = await Promise.all(paths.map((path) => old.get(path)))
+  t.same(reads.map(statusOf), [503, 503], 'what may not be true any more is not told')
+  old.close()
+  t.equal(first.ending, undefined, 'it cannot know yet')
+  proxy.heal()
+  t.same(await first.ended(), { code: exitTakenOver, signal: null })
+  await load.stop()
+  const { counts } = load.log
+  t.same([counts.acknowledged, counts.refused], [acknowledged, refused], 'nor was anything decided')
+  await checkBook(t, { url: second.url, connectionString: database, load })
+}
 
 t.test('a second start on the same port fails before it takes anything', async (t) => {
   const DATABASE_URL = await postgres.createDatabase()
