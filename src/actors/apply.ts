@@ -365,8 +365,10 @@ function sumUp(
   if (isStriped) book.rebuild?.addStriped(tenant, key, isDebit, amount)
 }
 
-/** Makes the record's id known; returns its row, or -1 if it lives on another shard. */
-/** Remembers the transaction if its id lives here; it was made by the home record at `madeAt`. */
+/**
+ * Remembers the transaction, made by the home record at `madeAt`, if its id lives here; returns its
+ * row, or -1 if it lives on another shard.
+ */
 function remember(
   book: Book,
   record: RecordView,
