@@ -1,26 +1,30 @@
 import { parseArgs } from 'node:util'
 
-/** What the command line asks for, filled in. */
-export interface Options {
+/** What every benchmark asks its command line for, filled in. */
+export interface RunOptions {
   /** Measured seconds of each run, and seconds before them that are not measured. */
   seconds: number
   warmupSeconds: number
   rounds: number
+  /** Where the cluster is made; a temporary folder inside it is removed afterwards. */
+  directory: string
+  /** Write the results into bench/. */
+  write: boolean
+  /** The command as it was given, for the results. */
+  command: string
+}
+
+/** What those ask for that put load on servers. */
+export interface Options extends RunOptions {
   /** Seconds for each pool size when the peer's best is looked for. */
   sweepSeconds: number
   /** Connections to Daybook in batch workloads. */
   batchConnections: number
   /** Only workloads whose name contains this. */
   only: string
-  /** Where the cluster is made; a temporary folder inside it is removed afterwards. */
-  directory: string
-  /** Write bench/results.md and bench/results.json. */
-  write: boolean
   short: boolean
   /** Where Daybook leaves CPU profiles; it then is a little slower. */
   profile: string | undefined
-  /** The command as it was given, for the results. */
-  command: string
 }
 
 /**

@@ -3,13 +3,13 @@ import type { Disk } from './disk.js'
 import type { Figures } from './figures.js'
 import type { Machine } from './machine.js'
 import type { MemoryFigures } from './memory.js'
-import type { Options } from './options.js'
+import type { RunOptions } from './options.js'
 import type { Target } from './targets.js'
 
 /** What figures mean nothing without. */
 export interface Setting {
   date: string
-  options: Options
+  options: RunOptions
   machine: Machine
   disk: Disk
   postgres: Record<string, string>

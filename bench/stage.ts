@@ -4,7 +4,7 @@ import { Cluster } from './cluster.js'
 import { type Disk, measureDisk } from './disk.js'
 import type { Surroundings } from './lane.js'
 import { describeMachine } from './machine.js'
-import type { Options } from './options.js'
+import type { RunOptions } from './options.js'
 import type { Setting } from './report.js'
 
 const RESULTS_DIRECTORY = 'bench'
@@ -23,7 +23,7 @@ export interface Stage extends Surroundings {
  * make the report, prints it, and writes it to bench/`results`.md and .json if that is asked for.
  * Ends the process with 0, or 1 for faults, 2 for a wrong option, 130 if it was stopped.
  */
-export async function perform<O extends Options, R extends { faults: string[] }>(program: {
+export async function perform<O extends RunOptions, R extends { faults: string[] }>(program: {
   results: string
   usage: string
   /** Throws if the options make no sense. */
@@ -63,7 +63,7 @@ function stopOnSignals(): AbortSignal {
 }
 
 async function onStage<R>(
-  options: Options,
+  options: RunOptions,
   stopping: AbortSignal,
   play: (stage: Stage) => Promise<R>,
 ): Promise<R> {

@@ -8,6 +8,7 @@ import {
   decideCreation,
   isAlreadySo,
 } from './account-decision.js'
+import { commandAlone } from './command.js'
 import { AccountCoordination } from './coordination/account-coordination.js'
 import type { Coordinator } from './coordination/coordinator.js'
 import { fingerprintOf } from './fingerprint.js'
@@ -33,8 +34,9 @@ export class AccountExecutor {
     const { accounts } = bench.book
     const tenant = words[at + Word.tenant]
     if (bench.accountsUnderWay.has(tenant, words, at + Word.id)) {
+      const alone = commandAlone(words, at)
       bench.accountsUnderWay.wait(tenant, words, at + Word.id, () =>
-        this.create(words, at, bench.outputs.nowMs()),
+        this.create(alone, 0, bench.outputs.nowMs()),
       )
       return
     }
@@ -60,7 +62,8 @@ export class AccountExecutor {
     })
     const created = accounts.count - 1
     if (across) {
-      new AccountCoordination(bench, this.#coordinator, { words, at, row: created }, () =>
+      const command = { words: commandAlone(words, at), at: 0, row: created }
+      new AccountCoordination(bench, this.#coordinator, command, () =>
         this.#answer(request, created),
       ).tell(written)
     } else {
@@ -86,7 +89,8 @@ export class AccountExecutor {
     const { book } = bench
     const tenant = words[at + Word.tenant]
     if (bench.accountsUnderWay.has(tenant, words, at + Word.id)) {
-      bench.accountsUnderWay.wait(tenant, words, at + Word.id, () => this.change(words, at))
+      const alone = commandAlone(words, at)
+      bench.accountsUnderWay.wait(tenant, words, at + Word.id, () => this.change(alone, 0))
       return
     }
     const row = book.accounts.find(tenant, keyFromWords(words, at + Word.id))
@@ -99,7 +103,8 @@ export class AccountExecutor {
       return
     }
     // What has been promised to undecided transactions comes first.
-    book.reservations.whenFree(row, () => this.#changeFree(words, at, row))
+    const alone = commandAlone(words, at)
+    book.reservations.whenFree(row, () => this.#changeFree(alone, 0, row))
   }
 
   #changeFree(words: Uint32Array, at: number, row: number): void {

@@ -1,6 +1,7 @@
 import { paddedLength, Word } from '../journal/record.js'
 import { keyFromWords } from '../key.js'
-import { batchAtomicFlag, batchCountWord } from './command.js'
+import { BookError } from './book-error.js'
+import { batchAtomicFlag, batchCountWord, batchOrderedFlag, commandAlone } from './command.js'
 import { type CoordinatedItem, coordinatedItem } from './coordination/planned-item.js'
 import { fingerprintOf } from './fingerprint.js'
 import { refusalNumber } from './refusals.js'
@@ -48,9 +49,10 @@ export class BatchExecutor {
       restsOn: 0,
     }
     const items = itemWords(words, firstItem, count)
-    if (((words[at] >>> 16) & batchAtomicFlag) !== 0) {
-      this.#atomic(batch, words, items, timeMs)
-    } else {
+    const flags = words[at] >>> 16
+    if ((flags & batchAtomicFlag) !== 0) this.#atomic(batch, words, items, timeMs)
+    else if ((flags & batchOrderedFlag) !== 0) this.#ordered(batch, words, items, 0, timeMs)
+    else {
       for (let index = 0; index < count; index++) {
         this.#item(batch, words, items[index], index, timeMs)
       }
@@ -58,13 +60,36 @@ export class BatchExecutor {
     return items[count]
   }
 
+  /** Carries out the items from `from` on; one whose id is under way holds up those behind it. */
+  #ordered(
+    batch: OpenBatch,
+    words: Uint32Array,
+    items: readonly number[],
+    from: number,
+    timeMs: number,
+  ): void {
+    const { underWay, outputs } = this.#bench
+    const count = items.length - 1
+    for (let index = from; index < count; index++) {
+      const at = items[index]
+      const tenant = words[at + Word.tenant]
+      if (underWay.has(tenant, words, at + Word.id)) {
+        const again = () => this.#ordered(batch, words, items, index, outputs.nowMs())
+        underWay.wait(tenant, words, at + Word.id, again, count - index)
+        return
+      }
+      this.#item(batch, words, at, index, timeMs)
+    }
+  }
+
   /** Carries out one item by itself, now or when others have decided what it depends on. */
   #item(batch: OpenBatch, words: Uint32Array, at: number, index: number, timeMs: number): void {
     const { underWay, decision, outputs } = this.#bench
     const tenant = words[at + Word.tenant]
     if (underWay.has(tenant, words, at + Word.id)) {
+      const alone = commandAlone(words, at)
       underWay.wait(tenant, words, at + Word.id, () =>
-        this.#item(batch, words, at, index, outputs.nowMs()),
+        this.#item(batch, alone, 0, index, outputs.nowMs()),
       )
       return
     }
@@ -77,7 +102,7 @@ export class BatchExecutor {
     if (decision.refusal !== 0) {
       this.#done(batch, index, refusedResult(decision.refusal, this.#bench.restsOn(decision)))
     } else if (decision.crosses) {
-      this.#transactions.coordinate([coordinatedItem(words, at)], timeMs, {
+      this.#transactions.coordinate([coordinatedItem(commandAlone(words, at), 0)], timeMs, {
         wantsBalances: false,
         refused: ({ refusal, restsOn }) =>
           this.#done(batch, index, refusedResult(refusal, restsOn)),
@@ -134,6 +159,9 @@ export class BatchExecutor {
         let result = this.#knownResult(words, at)
         if (result === undefined) {
           this.#decide(words, at, timeMs, true)
+          if (this.#bench.decision.refusal !== 0) {
+            throw new BookError('an item of an accepted atomic batch was refused')
+          }
           result = this.#write(words, at, timeMs)
         }
         this.#done(batch, index, result)
@@ -206,6 +234,7 @@ export class BatchExecutor {
     const count = items.length - 1
     draft.reset()
     let restsOn = 0
+    let newIds = 0
     for (let index = 0; index < count; index++) {
       const at = items[index]
       const known = this.#knownResult(words, at)
@@ -215,10 +244,11 @@ export class BatchExecutor {
         refusal = known.refusal
       } else if (!book.ownsWords(words, at + Word.id)) {
         return { kind: 'across' }
-      } else if (!book.hasRoomFor(count)) {
+      } else if (!book.hasRoomFor(newIds + 1)) {
         refusal = refusalNumber.memory_limit_reached
         restsOn = outputs.lastSeq()
       } else {
+        newIds += 1
         this.#decide(words, at, timeMs, false)
         if (decision.crosses) return { kind: 'across' }
         restsOn = Math.max(restsOn, decision.restsOn)

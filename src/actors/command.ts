@@ -53,6 +53,8 @@ export type CommandKind = (typeof CommandKind)[keyof typeof CommandKind]
 
 /** Flag of a batch head: all items or none. */
 export const batchAtomicFlag = 1
+/** Flag of a batch: its items are carried out one after the other. */
+export const batchOrderedFlag = 2
 
 /** The effective date of a command that leaves it to the shard. */
 export const noDate = -(2 ** 31)
@@ -290,10 +292,11 @@ export function writeBatchHead(
   frame: FrameWriter,
   context: RequestContext,
   request: number,
-  batch: { count: number; atomic: boolean },
+  batch: { count: number; atomic: boolean; ordered?: boolean },
 ): void {
   const at = frame.begin(recordHeaderBytes)
-  const head = headWord(CommandKind.batch, batch.atomic ? batchAtomicFlag : 0)
+  const flags = (batch.atomic ? batchAtomicFlag : 0) | (batch.ordered ? batchOrderedFlag : 0)
+  const head = headWord(CommandKind.batch, flags)
   writeHeader(frame.words, at, head, recordHeaderBytes, context, request, nobody)
   frame.words[at + batchCountWord] = batch.count
 }
@@ -303,6 +306,11 @@ const nobody: Key = { w0: 0, w1: 0, w2: 0, w3: 0 }
 /** Bytes that a command takes in a frame. */
 export function commandBytes(words: Uint32Array, at: number): number {
   return paddedLength(words[at + Word.length])
+}
+
+/** The command at word `at`, by itself: what waits for others must not keep its whole frame. */
+export function commandAlone(words: Uint32Array, at: number): Uint32Array {
+  return words.slice(at, at + commandBytes(words, at) / 4)
 }
 
 function writeHeader(

@@ -115,6 +115,8 @@ export class Draft {
   #touchEntry(entry: DraftEntry): void {
     if (entry.touchedBy === this.#transaction) return
     entry.touchedBy = this.#transaction
+    // Postings do not move the version of a striped account.
+    if (this.#accounts.isStriped(entry.row)) return
     entry.touches += 1
   }
 

@@ -167,7 +167,7 @@ export function decideTerms(
   if (idTime !== undefined && idTime > timeMs + idSkewMsMax) {
     return decision.refuse(refusalNumber.id_in_the_future)
   }
-  if (!book.hasRoomFor(1)) {
+  if (!decision.idElsewhere && !book.hasRoomFor(1)) {
     return decision.refuse(refusalNumber.memory_limit_reached)
   }
   if (!plain) {

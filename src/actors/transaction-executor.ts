@@ -13,6 +13,7 @@ import {
   amountWords,
   blockWords,
   CommandKind,
+  commandAlone,
   conditionWords,
   FollowUpWord,
   minSeqWord,
@@ -66,23 +67,25 @@ export class TransactionExecutor {
   post(words: Uint32Array, at: number, timeMs: number): void {
     const bench = this.#bench
     const request = words[at + Word.time]
-    if (this.#joins(words, at, () => this.post(words, at, bench.outputs.nowMs()))) return
+    const again = (alone: Uint32Array) => this.post(alone, 0, bench.outputs.nowMs())
+    if (this.#joins(words, at, again)) return
     if (bench.isKnownId(words, at, request)) return
     bench.draft.reset()
     bench.decision.start()
     const decision = decideTransaction(bench.book, bench.draft, words, at, timeMs, bench.decision)
     if (decision.refusal !== 0) bench.refuse(request, decision)
-    else if (decision.crosses) this.#coordinate(coordinatedItem(words, at), timeMs)
+    else if (decision.crosses) this.#coordinate(coordinatedItem(commandAlone(words, at), 0), timeMs)
     else this.#answerAccepted(request, this.write(words, at, timeMs), decision)
   }
 
   /** A repeat of what is being decided together with other shards waits for that. */
-  #joins(words: Uint32Array, at: number, again: () => void): boolean {
+  #joins(words: Uint32Array, at: number, again: (alone: Uint32Array) => void): boolean {
     const { underWay } = this.#bench
     if (underWay.isEmpty) return false
     const tenant = words[at + Word.tenant]
     if (!underWay.has(tenant, words, at + Word.id)) return false
-    underWay.wait(tenant, words, at + Word.id, again)
+    const alone = commandAlone(words, at)
+    underWay.wait(tenant, words, at + Word.id, () => again(alone))
     return true
   }
 
@@ -154,7 +157,7 @@ export class TransactionExecutor {
   followUp(kind: FollowUpKind, words: Uint32Array, at: number, timeMs: number): void {
     const bench = this.#bench
     const request = words[at + Word.time]
-    const again = () => this.followUp(kind, words, at, bench.outputs.nowMs())
+    const again = (alone: Uint32Array) => this.followUp(kind, alone, 0, bench.outputs.nowMs())
     if (this.#joins(words, at, again)) return
     if (bench.isKnownId(words, at, request)) return
     const { book, decision } = bench
@@ -176,7 +179,7 @@ export class TransactionExecutor {
     const hold =
       kind === CommandKind.reverse ? undefined : book.holds.get(findTarget(book, words, at))
     if (decision.crosses) {
-      this.#coordinate(coordinatedItem(words, at, hold), timeMs)
+      this.#coordinate(coordinatedItem(commandAlone(words, at), 0, hold), timeMs)
       return
     }
     const record = this.#writeFollowUp(kind, words, at, timeMs, hold)

@@ -70,14 +70,14 @@ function submitWave(
   router: Router,
   context: RequestContext,
   wave: Wave,
-  { transactions, atomic }: BatchInput,
+  { transactions, atomic, ordered }: BatchInput,
 ): Promise<Outcome[]> {
   return router.submitAll(
     wave.map(({ shard, indexes }) => ({
       shard,
       commands: indexes.length,
       write(frame, number) {
-        writeBatchHead(frame, context, number, { count: indexes.length, atomic })
+        writeBatchHead(frame, context, number, { count: indexes.length, atomic, ordered })
         for (const index of indexes) writeTransaction(frame, context, number, transactions[index])
       },
     })),

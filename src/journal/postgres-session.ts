@@ -78,17 +78,7 @@ class PostgresSession implements JournalSession {
   }
 
   #copyAndFence(batch: SealedBatch): Promise<string[]> {
-    const fence = [
-      batch.stream,
-      batch.epoch,
-      batch.head,
-      bytea(batch.digest),
-      batch.newHead,
-      bytea(batch.newDigest),
-    ].join(', ')
-    const text =
-      'begin; copy daybook.journal (stream, first_seq, part, n, epoch, prev, payload) ' +
-      `from stdin (format binary); call daybook.fence(${fence}); commit`
+    const text = fenceText(batch)
     return new Promise((resolve, reject) => {
       const onEnd = () => reject(new Error('the connection to the journal has ended'))
       this.#client.once('end', onEnd)
@@ -185,6 +175,22 @@ function isFenced(error: Error & { code?: string }): boolean {
 
 function fenced(cause: Error): JournalFault {
   return new JournalFault('fenced', 'another process writes this stream', cause)
+}
+
+/** The transaction around the rows of a batch, as one simple query. */
+export function fenceText(batch: SealedBatch): string {
+  const fence = [
+    batch.stream,
+    batch.epoch,
+    batch.head,
+    bytea(batch.digest),
+    batch.newHead,
+    bytea(batch.newDigest),
+  ].join(', ')
+  return (
+    'begin; copy daybook.journal (stream, first_seq, part, n, epoch, prev, payload) ' +
+    `from stdin (format binary); call daybook.fence(${fence}); commit`
+  )
 }
 
 interface StreamRow {

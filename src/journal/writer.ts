@@ -284,6 +284,7 @@ export class JournalWriter {
         this.#stop(error)
         return
       }
+      if (this.#stopped()) return
       this.#parts.listener.onTrouble(error as Error)
       await this.#settleIdle()
     }

@@ -296,6 +296,16 @@ export class Engine {
     })
   }
 
+  /** One after the other on the shard of the first id, as a sub-batch of an ordered batch. */
+  async ordered(bodies: NewTransaction[]): Promise<EngineAnswer> {
+    const inputs = bodies.map((body) => this.#transactionInput(body))
+    return await this.#ask(inputs[0].id, bodies.length + 1, (frame, request) => {
+      const head = { count: bodies.length, atomic: false, ordered: true }
+      writeBatchHead(frame, this.#context, request, head)
+      for (const input of inputs) writeTransaction(frame, this.#context, request, input)
+    })
+  }
+
   /** Posts or voids a hold, or reverses: first reads the postings to reverse, as the API does. */
   async followUp(command: FollowUp): Promise<EngineAnswer> {
     const target = this.#targetKey(command.target)

@@ -1,68 +1,10 @@
-import t, { type Test } from 'tap'
-import { migrate } from '../../src/journal/migrate.js'
-import { keyOf, slotOf } from '../../src/key.js'
-import { type TemporaryPostgres, temporaryPostgres } from '../postgres.js'
-import { Engine, type EngineAnswer, withClient } from './engine.js'
-import type { NewTransaction } from './model.js'
+import t from 'tap'
+import { keyOf } from '../../src/key.js'
+import { temporaryPostgres } from '../postgres.js'
+import { type Engine, type EngineAnswer, withClient } from './engine.js'
+import { ManyShards, outcomesOf } from './many-shards.js'
 
 t.setTimeout(120_000)
-
-const limits = { accountsMax: 100, transactionsMax: 1000 }
-
-/** A book of some shards, with two accounts that may be overdrawn on each of them. */
-class ManyShards {
-  readonly engine: Engine
-  readonly connectionString: string
-  readonly accounts: string[][] = []
-  #names = 0
-
-  static async start(
-    t: Test,
-    postgres: TemporaryPostgres,
-    options: { shards: number; transactionsMax?: number },
-  ): Promise<ManyShards> {
-    const connectionString = await postgres.createDatabase()
-    const { shards, transactionsMax = limits.transactionsMax } = options
-    await withClient(connectionString, migrate)
-    const engine = await Engine.start({
-      ...{ connectionString, shards },
-      shard: { limits: { ...limits, transactionsMax } },
-    })
-    t.teardown(() => engine.close())
-    const book = new ManyShards(engine, connectionString)
-    for (let shard = 0; shard < shards; shard++) {
-      book.accounts.push([book.nameOn(shard), book.nameOn(shard)])
-    }
-    for (const id of book.accounts.flat()) {
-      await engine.createAccount({
-        ...{ id, currency: 'EUR', scale: 2, class: 'liability' },
-        overdraftLimit: 'unlimited',
-      })
-    }
-    return book
-  }
-
-  private constructor(engine: Engine, connectionString: string) {
-    this.engine = engine
-    this.connectionString = connectionString
-  }
-
-  /** A new name whose key the shard owns. */
-  nameOn(shard: number): string {
-    for (;;) {
-      this.#names += 1
-      const name = `n:${this.#names}`
-      const key = keyOf(1, name)
-      if (key !== undefined && this.engine.router.shardOf(slotOf(key)) === shard) return name
-    }
-  }
-
-  /** A transaction whose id and accounts are on the shards that are given. */
-  transfer(on: { id: number; debit: number; credit: number }, amount = '1'): NewTransaction {
-    const [debit, credit] = [this.accounts[on.debit][0], this.accounts[on.credit][1]]
-    return { id: this.nameOn(on.id), postings: [{ debit, credit, amount }] }
-  }
-}
 
 const across = { id: 0, debit: 0, credit: 1 }
 const onlyThere = { id: 1, debit: 1, credit: 1 }
@@ -139,24 +81,6 @@ t.test('several shards', async (t) => {
     const repeated = outcomesOf(await answered(engine.batch(own, true)))
     t.same(repeated, ['replayed', 'replayed', 'replayed'])
   })
-
-  t.test('an atomic batch takes the last room there is, and no more', async (t) => {
-    for (const transactionsMax of [3, 4, 5, 6, 7]) {
-      const book = await ManyShards.start(t, postgres, { shards: 2, transactionsMax })
-      const { engine } = book
-      for (let room = transactionsMax; room >= 0; room -= 3) {
-        const before = engine.digest
-        const batch = [across, across, across].map((on) => book.transfer(on))
-        const answer = await engine.pump(engine.batch(batch, true), 1)
-        const about = `${room} of ${transactionsMax}`
-        if (room >= 3) t.same(outcomesOf(answer), ['accepted', 'accepted', 'accepted'], about)
-        else t.match(answer, { outcome: 'refused', code: 'memory_limit_reached' }, about)
-        if (room < 3) t.equal(engine.digest, before)
-      }
-      t.equal(engine.fault, undefined)
-      t.equal((await engine.readAccount(book.accounts[0][0], 0)).outcome, 'account')
-    }
-  })
 })
 
 /** The answer to what writes nothing, so that no commit can bring it about. */
@@ -168,10 +92,6 @@ async function answered(answer: Promise<EngineAnswer>): Promise<EngineAnswer> {
   // A frame between shards takes a tick: these are more than any answer needs.
   for (let tick = 0; tick < 1000; tick++) await new Promise(setImmediate)
   return outcome
-}
-
-function outcomesOf(answer: EngineAnswer): string[] {
-  return answer.outcome === 'batch' ? answer.items.map(({ outcome }) => outcome) : [answer.outcome]
 }
 
 /** Posted and pending credits of a striped account, all parts together. */

@@ -81,13 +81,13 @@ export class AccountCoordination implements CoordinationSteps {
     const { words, at, row } = this.#command
     const { book, decision, fingerprint, records } = this.#bench
     const total = { counters: countersOf(book, row), holds: book.accounts.holds.get(row) }
-    for (const { words: vote, at: voteAt } of coordination.parties) {
-      const entry = voteAt + VoteWord.list
+    for (const { words: vote } of coordination.parties) {
+      const entry = VoteWord.list
       total.counters.debitsPosted += readBigint(vote, entry + 4)
       total.counters.creditsPosted += readBigint(vote, entry + 6)
       total.counters.debitsPending += readBigint(vote, entry + 8)
       total.counters.creditsPending += readBigint(vote, entry + 10)
-      total.holds += vote[voteAt + VoteWord.rank] | 0
+      total.holds += vote[VoteWord.rank] | 0
     }
     decision.start()
     const change = readBody<AccountChange>(words, at)

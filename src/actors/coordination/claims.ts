@@ -67,10 +67,10 @@ export function takeClaims(
   for (const planned of items) {
     const { idShard, item } = planned
     if (idShard === own || item.known) continue
-    const { words, at } = coordination.party(idShard)
+    const { words } = coordination.party(idShard)
     const index = taken.get(idShard) ?? 0
     taken.set(idShard, index + 1)
-    const word = at + ClaimedWord.list + index * claimedWords
+    const word = ClaimedWord.list + index * claimedWords
     planned.claim = words[word] as ClaimOutcome
     if (planned.claim !== ClaimOutcome.known) continue
     item.known = true

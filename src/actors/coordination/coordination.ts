@@ -13,15 +13,13 @@ export interface CoordinationSteps {
 /** A shard that takes part in a coordination; home's own number for home itself. */
 export interface Party {
   shard: number
-  /** What it said last; kept until everything is decided. */
+  /** The message that it sent last. */
   words: Uint32Array
-  at: number
   /** Its verdict on the postings that it was asked for. */
   refusal: number
   item: number
   rank: number
   facts: Uint32Array
-  factsAt: number
   /** Facts read so far, in the order in which they were asked for. */
   factsRead: number
   factCount: number
@@ -61,12 +59,10 @@ export class Coordination {
       party = {
         shard,
         words: nothing,
-        at: 0,
         refusal: 0,
         item: 0,
         rank: 0,
         facts: nothing,
-        factsAt: 0,
         factsRead: 0,
         factCount: 0,
         balances: nothing,

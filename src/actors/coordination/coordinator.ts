@@ -84,7 +84,6 @@ export class Coordinator {
     party.item = verdict.item
     party.rank = verdict.rank
     party.facts = verdict.facts.slice(0, verdict.count * factWords)
-    party.factsAt = 0
     party.factCount = verdict.count
   }
 
@@ -130,18 +129,18 @@ export class Coordinator {
     const coordination = this.#underWay.get(words[at + Peer.coordination])
     if (coordination === undefined) throw new Error('a shard answered what nobody asked')
     const party = coordination.party(words[at + Peer.from])
-    party.words = words
-    party.at = at
+    // By itself: a coordination that goes on must not keep the whole frame.
+    const message = words.slice(at, afterPeerMessage(words, at))
+    party.words = message
     if (kind === PeerKind.vote) {
-      party.refusal = words[at] >>> 16
-      party.item = words[at + VoteWord.item]
-      party.rank = words[at + VoteWord.rank]
-      party.facts = words
-      party.factsAt = at + VoteWord.list
-      party.factCount = words[at + VoteWord.facts]
+      party.refusal = message[0] >>> 16
+      party.item = message[VoteWord.item]
+      party.rank = message[VoteWord.rank]
+      party.facts = message.subarray(VoteWord.list)
+      party.factCount = message[VoteWord.facts]
     } else if (kind === PeerKind.applied) {
-      const from = at + AppliedWord.list
-      party.balances = words.subarray(from, from + words[at + AppliedWord.balances] * balanceWords)
+      const { list, balances } = AppliedWord
+      party.balances = message.subarray(list, list + message[balances] * balanceWords)
     }
     coordination.awaited -= 1
     if (coordination.awaited > 0) return

@@ -68,6 +68,9 @@ function judgeTerms(bench: Workbench, { kind, item }: PlannedItem, timeMs: numbe
       return
     default:
       // The expiry of a hold: nobody asked for it, and nothing but its accounts can refuse it.
+      if (item.hold === undefined || book.holds.get(item.hold.row) !== item.hold) {
+        throw new BookError('a hold that has ended expires')
+      }
       return
   }
 }
@@ -131,12 +134,12 @@ interface Fact {
 
 /** The next fact of a shard, in the order in which the sides were asked for. */
 function nextFact(party: Party): Fact {
-  const { facts, factsAt, factsRead, factCount } = party
+  const { facts, factsRead, factCount } = party
   if (factsRead >= factCount) {
     throw new BookError('a shard said less of its accounts than it was asked for')
   }
   party.factsRead += 1
-  const at = factsAt + factsRead * factWords
+  const at = factsRead * factWords
   const head = facts[at]
   return {
     found: (head & 1) !== 0,

@@ -192,6 +192,10 @@ export class TransactionCoordination implements CoordinationSteps {
     const { decision } = this.#bench
     const { refusal, index } = decision
     const restsOn = Math.max(this.#restsOn, this.#bench.restsOn(decision))
+    for (const { item: refused, hasId } of this.#items) {
+      // An expiry stays busy until its answer says when it is to be tried again.
+      if (refused.hold !== undefined && !hasId) refused.hold.busy = true
+    }
     this.#resumeHolds()
     this.#coordinator.abandon(coordination, () => {
       this.#answer.refused({ refusal, index, item, restsOn })
@@ -227,7 +231,8 @@ export class TransactionCoordination implements CoordinationSteps {
 
   #resumeHolds(): void {
     for (const { item } of this.#items) {
-      if (item.hold !== undefined) this.#bench.book.holds.resume(item.hold, item.hold.expiresAt)
+      const { hold } = item
+      if (hold !== undefined && !hold.busy) this.#bench.book.holds.resume(hold, hold.expiresAt)
     }
   }
 
