@@ -349,16 +349,8 @@ export class LedgerModel {
     }
     const before = structuredClone(this.#state)
     const items: ItemAnswer[] = []
-    if (this.#state.transactions.size + bodies.length > this.limits.transactionsMax) {
-      // Room is asked for as a whole, by the first item that needs any.
-      for (const [index, body] of bodies.entries()) {
-        const known = this.#known(body.id, canonical(body))
-        if (known === undefined) return { ...refused('memory_limit_reached'), index }
-        if (known.outcome === 'refused') return { ...known, index }
-      }
-    }
     for (const [index, body] of bodies.entries()) {
-      const item = itemOf(this.post(body))
+      const item = itemOf(this.#itemOfAtomic(body))
       if (item.outcome === 'refused') {
         this.#state = before
         return { ...item, index }
@@ -366,6 +358,13 @@ export class LedgerModel {
       items.push(item)
     }
     return { outcome: 'batch', items }
+  }
+
+  /** Whether there is room for its id is the first thing that is asked of a new item. */
+  #itemOfAtomic(body: NewTransaction): Answer {
+    const isFull = this.#state.transactions.size >= this.limits.transactionsMax
+    const isNew = this.#known(body.id, canonical(body)) === undefined
+    return isFull && isNew ? refused('memory_limit_reached') : this.post(body)
   }
 
   readAccount(id: string, minSeq: number): Answer {

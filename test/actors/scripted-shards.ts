@@ -1,6 +1,12 @@
 import { accountClasses, type Counters } from '../../src/actors/accounts.js'
 import { balanceWords } from '../../src/actors/balance-entry.js'
-import { batchCountWord, CommandKind, commandBytes, minSeqWord } from '../../src/actors/command.js'
+import {
+  batchAtomicFlag,
+  batchCountWord,
+  CommandKind,
+  commandBytes,
+  minSeqWord,
+} from '../../src/actors/command.js'
 import { FrameWriter, frameHeaderWords, frameNumber } from '../../src/actors/frame.js'
 import { refusalNumber } from '../../src/actors/refusals.js'
 import { type AccountReplyBody, batchItemBytes } from '../../src/actors/reply.js'
@@ -270,7 +276,7 @@ function commandsIn(frame: ArrayBuffer): Command[] {
       id: keyFromWords(words, at + Word.id),
       minSeq: isBatch ? 0 : readInteger(words, at + minSeqWord),
       items: [],
-      isAtomic: isBatch && words[at] >>> 16 === 1,
+      isAtomic: isBatch && ((words[at] >>> 16) & batchAtomicFlag) !== 0,
     }
     const items = isBatch ? words[at + batchCountWord] : 0
     at += commandBytes(words, at) / 4
