@@ -12,20 +12,6 @@ import { positive, type RunOptions } from './options.js'
 import { renderCorrectness, renderSetting, type Setting, table } from './report.js'
 import { perform, type Stage } from './stage.js'
 
-/** How long one commit of the journal takes, beside the same transaction through pg-copy-streams. */
-await perform({
-  results: 'commits-results',
-  usage: `npm run bench:commits -- [options]
-  --seconds N        measured seconds of each run (default 2)
-  --rounds N         rounds; figures are their medians (default 5)
-  --directory PATH   where the database is put (default ./data/bench)
-  --write            write bench/commits-results.md and bench/commits-results.json
-`,
-  readOptions,
-  play: runAll,
-  render: renderReport,
-})
-
 /** Records in a batch, and bytes of each: a plain posting. */
 const batchSizes = [1, 30, 1000]
 const recordBytes = 128
@@ -203,7 +189,22 @@ function renderReport(report: CommitsReport): string {
     'One connection, one batch in flight; `begin; copy; call fence; commit` each.',
     '',
     ...table(['records', 'way', 'commits /s', '× peer', 'ms each', 'µs of our CPU each'], rows),
+    '',
     ...renderCorrectness(report.faults, ['The head of the stream is what was committed.']),
     '',
   ].join('\n')
 }
+
+/** How long one commit of the journal takes, beside the same transaction through pg-copy-streams. */
+await perform({
+  results: 'commits-results',
+  usage: `npm run bench:commits -- [options]
+  --seconds N        measured seconds of each run (default 2)
+  --rounds N         rounds; figures are their medians (default 5)
+  --directory PATH   where the database is put (default ./data/bench)
+  --write            write bench/commits-results.md and bench/commits-results.json
+`,
+  readOptions,
+  play: runAll,
+  render: renderReport,
+})
