@@ -13,6 +13,11 @@ export function cpuSecondsOfProcess(pid: number): number {
   return readTimes(pid)?.own ?? Number.NaN
 }
 
+/** CPU seconds of a process's first thread, which in Node runs the event loop and HTTP. */
+export function cpuSecondsOfMainThread(pid: number): number {
+  return readTimes(`${pid}/task/${pid}`)?.own ?? Number.NaN
+}
+
 /**
  * CPU seconds of a process, its children, and those children that it has already reaped: Postgres
  * is a postmaster with a child for each connection.
@@ -30,9 +35,10 @@ function childrenOf(pid: number): number[] {
   return text === '' ? [] : text.split(' ').map(Number)
 }
 
-function readTimes(pid: number): Times | undefined {
+/** `process` is a folder below /proc: that of a process, or of one of its threads. */
+function readTimes(process: number | string): Times | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const stat = readFileSync(`/proc/${process}/stat`, 'utf8')
     // The command's name may hold spaces and brackets; the fields are counted from behind it.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const [user, system, childUser, childSystem] = fields.slice(11, 15).map(Number)

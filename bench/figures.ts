@@ -30,6 +30,7 @@ export function medianFigures(results: readonly LoadResult[]): Figures {
     },
     cores: {
       server: middle((result) => result.cores.server),
+      mainThread: middle((result) => result.cores.mainThread),
       postgres: middle((result) => result.cores.postgres),
       generator: middle((result) => result.cores.generator),
     },

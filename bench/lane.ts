@@ -101,7 +101,7 @@ export function describeRun(result: LaneResult): string {
   return [
     `${Math.round(result.transfersPerSecond).toLocaleString('en').padStart(9)}/s`,
     `p50 ${latencyMs.p50.toFixed(1)}  p99 ${latencyMs.p99.toFixed(1)} ms`,
-    `cores: server ${cores.server.toFixed(2)} postgres ${cores.postgres.toFixed(2)}` +
+    `cores: server ${cores.server.toFixed(2)} (main thread ${cores.mainThread.toFixed(2)}) postgres ${cores.postgres.toFixed(2)}` +
       ` generator ${cores.generator.toFixed(2)}`,
     ...(failed.length > 0 ? [`FAILED ${failed.join(', ')}`] : []),
   ].join('  ')

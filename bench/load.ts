@@ -32,8 +32,8 @@ export interface LoadResult {
   /** The rest is about the measured window. */
   transfersPerSecond: number
   latencyMs: Latency
-  /** Cores kept busy: 1 is one core all the time. */
-  cores: { server: number; postgres: number; generator: number }
+  /** Cores kept busy: 1 is one core all the time. The main thread is a part of the server. */
+  cores: { server: number; mainThread: number; postgres: number; generator: number }
 }
 
 /** Milliseconds per request, so for a batch the time of the whole batch. */

@@ -1,9 +1,10 @@
-import { cpuSecondsOfFamily, cpuSecondsOfProcess } from './cpu.js'
+import { cpuSecondsOfFamily, cpuSecondsOfMainThread, cpuSecondsOfProcess } from './cpu.js'
 import type { Latency, LoadJob, LoadResult } from './load.js'
 
 interface Reading {
   atMs: number
   server: number
+  mainThread: number
   postgres: number
   generator: number
 }
@@ -59,6 +60,9 @@ export class Meter {
     const { opened, closed } = this
     if (!opened || !closed) throw new Error('the measured window was never opened and closed')
     const seconds = (closed.atMs - opened.atMs) / 1000
+    if (this.latencyCount === 0) {
+      throw new Error(`nothing was answered in the ${seconds.toFixed(1)} s measured: ask for more`)
+    }
     return {
       acknowledged: { transfers: this.transfers, amount: this.amount.toString() },
       failures: this.failures,
@@ -67,6 +71,7 @@ export class Meter {
       latencyMs: percentiles(this.latencies.subarray(0, this.latencyCount)),
       cores: {
         server: (closed.server - opened.server) / seconds,
+        mainThread: (closed.mainThread - opened.mainThread) / seconds,
         postgres: (closed.postgres - opened.postgres) / seconds,
         generator: (closed.generator - opened.generator) / seconds,
       },
@@ -78,6 +83,7 @@ export class Meter {
     return {
       atMs: performance.now(),
       server: cpuSecondsOfProcess(this.watch.server),
+      mainThread: cpuSecondsOfMainThread(this.watch.server),
       postgres: cpuSecondsOfFamily(this.watch.postmaster),
       generator: (own.user + own.system) / 1e6,
     }

@@ -125,7 +125,7 @@ function renderComparisons(comparisons: readonly Comparison[]): string[] {
       speed,
     ),
     '',
-    '## Cores kept busy (server / Postgres / generator), and how each was driven',
+    '## Cores kept busy (server / its main thread / Postgres / generator), and how each was driven',
     '',
     ...table(
       [
@@ -149,8 +149,9 @@ function latencyText({ latencyMs }: Figures): string {
     .join(' / ')
 }
 
-function coresText({ cores }: Figures): string {
-  return [cores.server, cores.postgres, cores.generator]
+/** As the column's head says. */
+export function coresText({ cores }: Figures): string {
+  return [cores.server, cores.mainThread, cores.postgres, cores.generator]
     .map((value) => value.toFixed(2))
     .join(' / ')
 }

@@ -1,5 +1,6 @@
 import {
   AGREED,
+  coresText,
   renderCorrectness,
   renderSetting,
   renderTargets,
@@ -55,7 +56,7 @@ function renderLoad(load: string, all: readonly ShardsFigures[]): string[] {
         'p50 ms',
         'p99 ms',
         'p50 over one shard',
-        'cores: server / Postgres / generator',
+        'cores: server / its main thread / Postgres / generator',
         'records each',
         'WAL bytes each',
         'rounds',
@@ -69,7 +70,7 @@ function renderLoad(load: string, all: readonly ShardsFigures[]): string[] {
 
 function cellsOf(one: ShardsFigures): string[] {
   const { figures, cost } = one
-  const { latencyMs, cores, rounds } = figures
+  const { latencyMs, rounds } = figures
   return [
     one.spread ?? `peer, pool ${figures.poolSize}`,
     one.shards === undefined ? '' : String(one.shards),
@@ -80,7 +81,7 @@ function cellsOf(one: ShardsFigures): string[] {
     latencyMs.p50.toFixed(2),
     latencyMs.p99.toFixed(2),
     decimals(one.p50OverOneShardMs),
-    [cores.server, cores.postgres, cores.generator].map((value) => value.toFixed(2)).join(' / '),
+    coresText(figures),
     cost.records.toFixed(2),
     cost.walBytes.toFixed(0),
     `${thousands(Math.min(...rounds))} to ${thousands(Math.max(...rounds))}`,

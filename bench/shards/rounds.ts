@@ -139,12 +139,23 @@ async function runRounds(
   const { rounds } = bench.options
   for (let round = 1; round <= rounds; round++) {
     for (const lane of round % 2 === 1 ? lanes : [...lanes].reverse()) {
-      const result = await runLane(bench, lane, accounts, bench.options)
+      const result = await runLane(bench, lane, accounts, timeOf(bench.options, lane))
       lane.results.push(result)
       acknowledged.add(lane.subject, result)
       bench.print(`  ${round}/${rounds} ${lane.label.padEnd(40)} ${describeRun(result)}`)
     }
   }
+}
+
+/** A large batch may take longer than the whole of a short run. */
+function timeOf(
+  { warmupSeconds, seconds }: ShardsOptions,
+  { kind }: Lane,
+): {
+  warmupSeconds: number
+  seconds: number
+} {
+  return { warmupSeconds, seconds: kind === 'batches' ? Math.max(seconds, 1) : seconds }
 }
 
 /**
