@@ -24,7 +24,7 @@ export const refusals = [
     number: 3,
     code: 'memory_limit_reached',
     transient: true,
-    message: 'the limit of accounts or remembered transactions is reached',
+    message: 'the limit of accounts, striped accounts or remembered transactions is reached',
   },
   {
     number: 4,
