@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import t from 'tap'
 import { temporaryPostgres } from '../postgres.js'
-import { Engine, type EngineAnswer, emptyBook, withClient } from './engine.js'
+import { emptyBook, withClient } from './book-database.js'
+import { Engine, type EngineAnswer } from './engine.js'
 import { type BalanceView, type FollowUp, followUpId, type NewTransaction } from './model.js'
 import { below, randomOf } from './random.js'
 

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { temporaryPostgres } from '../postgres.js'
-import { Engine, emptyBook, withClient } from './engine.js'
+import { emptyBook, withClient } from './book-database.js'
+import { Engine } from './engine.js'
 
 t.setTimeout(240_000)
 

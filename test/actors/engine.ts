@@ -1,11 +1,9 @@
-import pg from 'pg'
 import type { AccountCreation } from '../../src/actors/account-decision.js'
 import {
   CommandKind,
   type FollowUpInput,
   type PostingInput,
   type RequestContext,
-  type TransactionInput,
   writeAccountCommand,
   writeBatchHead,
   writeFollowUp,
@@ -15,92 +13,37 @@ import {
 import { bookDigest } from '../../src/actors/digest.js'
 import type { FrameWriter } from '../../src/actors/frame.js'
 import { refusalOf } from '../../src/actors/refusals.js'
-import type { Reply } from '../../src/actors/reply.js'
 import type { Outcome, Router } from '../../src/actors/router.js'
 import type { Shard } from '../../src/actors/shard.js'
 import { noIndex } from '../../src/actors/transaction-decision.js'
-import { TransactionState } from '../../src/actors/transactions.js'
-import { migrate } from '../../src/journal/migrate.js'
-import { endOldBackends } from '../../src/journal/postgres-session.js'
 import { type JournalReader, postgresReader } from '../../src/journal/reader.js'
+import { formatKey, isUuid, type Key, keyOfFollowUp, slotOf } from '../../src/key.js'
+import { accountView, balancesOf, itemsOf, transactionView } from './engine-answers.js'
 import {
-  type Attributes,
-  currencyWords,
-  plainPostingBody,
-  RecordKind,
-  readBody,
-  type TransactionBody,
-  viewRecord,
-} from '../../src/journal/record.js'
-import {
-  formatKey,
-  isUuid,
-  type Key,
-  keyFromBytes,
-  keyOf,
-  keyOfFollowUp,
-  slotOf,
-} from '../../src/key.js'
-import { normalise, parseDecimal } from '../../src/money.js'
+  attributesOf,
+  decimal,
+  followUpKinds,
+  limitOf,
+  minor,
+  pairOf,
+  present,
+  reversedPostings,
+  transactionInput,
+} from './engine-commands.js'
+import { EngineNames, keyOfName, tenant } from './engine-names.js'
 import { type EngineOptions, EngineProcess } from './engine-process.js'
-import {
-  type AccountChange,
-  type AccountView,
-  type Answer,
-  type BalanceView,
-  type FollowUp,
-  type ItemAnswer,
-  minorOf,
-  type NewAccount,
-  type NewTransaction,
-  type TransactionStatus,
-  type TransactionView,
+import type {
+  AccountChange,
+  Answer,
+  FollowUp,
+  ItemAnswer,
+  NewAccount,
+  NewTransaction,
 } from './model.js'
 import { TestClock } from './test-clock.js'
 
 /** What a command came to; `unanswered` and `overloaded` are the router's. */
 export type EngineAnswer = Answer | { outcome: 'unanswered' | 'overloaded' }
-
-const tenant = 1
-
-/** Empties the journal, so that every run starts with a new book in the same database. */
-export async function emptyBook(connectionString: string): Promise<void> {
-  await withClient(connectionString, async (client) => {
-    await migrate(client)
-    const { rows } = await client.query<{ id: number }>('select id from daybook.stream')
-    await endBackends(client, { streams: rows.map((row) => row.id) })
-    await client.query('truncate daybook.journal')
-    await client.query('delete from daybook.stream where id > 1')
-    await client.query(
-      `update daybook.stream set head = 0, digest = decode(repeat('00', 32), 'hex'),
-         closed = false, owner = null, backend_pid = null, backend_start = null`,
-    )
-    await client.query(
-      `update daybook.book
-       set generation = 1, slots = decode(repeat('00000001', 1024), 'hex')`,
-    )
-  })
-}
-
-/** As the product does: a backend may take its time to end on a busy machine, so again and again. */
-async function endBackends(client: pg.Client, of: { streams: number[] }): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await endOldBackends(client, of)
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'still_held' || attempt === 10) throw error
-    }
-  }
-}
-
-export async function withClient<T>(
-  connectionString: string,
-  work: (client: pg.Client) => Promise<T>,
-): Promise<T> {
-  const client = new pg.Client({ connectionString })
-  await client.connect()
-  return await work(client).finally(() => client.end())
-}
 
 /**
  * The real shard, router and journal writer in this thread, on a real Postgres, with a clock that
@@ -115,8 +58,7 @@ export class Engine {
     principal: 7,
     correlation: keyOfName('correlation'),
   }
-  /** Names by key: answers carry keys. */
-  readonly #names = new Map<string, string>()
+  readonly #names = new EngineNames()
   #process!: EngineProcess
   #closed = false
 
@@ -224,7 +166,7 @@ export class Engine {
   }
 
   async createAccount(body: NewAccount & { striped?: true }): Promise<EngineAnswer> {
-    const id = this.#keyOf(body.id)
+    const id = this.#names.keyOf(body.id)
     const { scale, overdraftLimit, minimumBalance } = body
     const created: AccountCreation = present({
       currency: body.currency,
@@ -246,7 +188,7 @@ export class Engine {
   }
 
   async changeAccount(change: AccountChange): Promise<EngineAnswer> {
-    const id = this.#keyOf(change.id)
+    const id = this.#names.keyOf(change.id)
     const { status, overdraftLimit, minimumBalance, metadata, version } = change
     const body = present({
       status,
@@ -265,7 +207,7 @@ export class Engine {
   }
 
   async post(body: NewTransaction): Promise<EngineAnswer> {
-    const input = this.#transactionInput(body)
+    const input = transactionInput(this.#names, body)
     return await this.#ask(input.id, 1, (frame, request) =>
       writeTransaction(frame, this.#context, request, input),
     )
@@ -289,8 +231,8 @@ export class Engine {
       }
       return { outcome: 'batch', items }
     }
-    const inputs = bodies.map((body) => this.#transactionInput(body))
-    return await this.#ask(this.#keyOf(home), bodies.length + 1, (frame, request) => {
+    const inputs = bodies.map((body) => transactionInput(this.#names, body))
+    return await this.#ask(this.#names.keyOf(home), bodies.length + 1, (frame, request) => {
       writeBatchHead(frame, this.#context, request, { count: bodies.length, atomic })
       for (const input of inputs) writeTransaction(frame, this.#context, request, input)
     })
@@ -298,7 +240,7 @@ export class Engine {
 
   /** One after the other on the shard of the first id, as a sub-batch of an ordered batch. */
   async ordered(bodies: NewTransaction[]): Promise<EngineAnswer> {
-    const inputs = bodies.map((body) => this.#transactionInput(body))
+    const inputs = bodies.map((body) => transactionInput(this.#names, body))
     return await this.#ask(inputs[0].id, bodies.length + 1, (frame, request) => {
       const head = { count: bodies.length, atomic: false, ordered: true }
       writeBatchHead(frame, this.#context, request, head)
@@ -308,7 +250,7 @@ export class Engine {
 
   /** Posts or voids a hold, or reverses: first reads the postings to reverse, as the API does. */
   async followUp(command: FollowUp): Promise<EngineAnswer> {
-    const target = this.#targetKey(command.target)
+    const target = this.#names.targetKey(command.target)
     let postings: PostingInput[] = []
     if (command.kind === 'reverse') {
       const read = await this.#submit(target, 1, (frame, request) =>
@@ -338,17 +280,17 @@ export class Engine {
   }
 
   async readAccount(id: string, minSeq: number): Promise<EngineAnswer> {
-    return await this.#read(CommandKind.readAccount, this.#keyOf(id), minSeq)
+    return await this.#read(CommandKind.readAccount, this.#names.keyOf(id), minSeq)
   }
 
   /** `id` as the model has it: of a transaction, or `target/id` of what follows it. */
   async readTransaction(id: string, minSeq: number): Promise<EngineAnswer> {
-    return await this.#read(CommandKind.readTransaction, this.#targetKey(id), minSeq)
+    return await this.#read(CommandKind.readTransaction, this.#names.targetKey(id), minSeq)
   }
 
   /** The key, as text, of an id as the model has it. */
   keyTextOf(id: string): string {
-    return formatKey(this.#targetKey(id))
+    return formatKey(this.#names.targetKey(id))
   }
 
   async #read(
@@ -396,8 +338,8 @@ export class Engine {
         return {
           outcome: 'accepted',
           seq: outcome.seq,
-          transaction: this.#transactionView(outcome.record, outcome.state),
-          balances: this.#balancesOf(outcome),
+          transaction: transactionView(this.#names, outcome.record, outcome.state),
+          balances: balancesOf(this.#names, outcome),
         }
       case 'transaction': {
         const { recordStream, recordSeq, remaining, replayed } = outcome.body
@@ -405,7 +347,7 @@ export class Engine {
         return {
           outcome: replayed ? 'replayed' : 'read',
           seq: recordSeq,
-          transaction: { ...this.#transactionView(words, outcome.state), remaining },
+          transaction: { ...transactionView(this.#names, words, outcome.state), remaining },
         }
       }
       case 'part':
@@ -419,179 +361,8 @@ export class Engine {
       }
     }
   }
-
-  #transactionInput(body: NewTransaction): TransactionInput {
-    const attributes = attributesOf(body)
-    if (!isUuid(body.id)) attributes.name = body.id
-    return {
-      id: this.#keyOf(body.id),
-      postings: body.postings.map(({ debit, credit, amount, currency }) => ({
-        debit: this.#keyOf(debit),
-        credit: this.#keyOf(credit),
-        amount: decimal(amount),
-        currency: currency === undefined ? undefined : currencyWords(currency),
-      })),
-      imported: body.imported === true,
-      pending: body.pending === true,
-      expiresAt: body.expiresAt,
-      effectiveDate: body.effectiveDate,
-      conditions: (body.conditions ?? []).map(({ account, version }) => ({
-        account: this.#keyOf(account),
-        version,
-      })),
-      attributes,
-    }
-  }
-
-  #transactionView(words: Uint32Array, state: number): TransactionView {
-    const record = viewRecord(words, 0)
-    const body: TransactionBody =
-      record.kind === RecordKind.posting
-        ? plainPostingBody(words, 0)
-        : readBody<TransactionBody>(words, 0)
-    const { code, reference, description, category, number, metadata } = body
-    return {
-      status: statusNames[state],
-      // A void names the accounts of its hold, and moves nothing.
-      postings: (record.kind === RecordKind.holdVoided ? [] : body.postings).map(
-        ([debit, credit, amount, currency]) => ({
-          debit: this.#nameOf(keyFromBytes(debit, 0)),
-          credit: this.#nameOf(keyFromBytes(credit, 0)),
-          amount,
-          currency,
-        }),
-      ),
-      effectiveDate: body.effectiveDate,
-      recordedAt: record.time,
-      expiresAt: body.expiresAt === undefined ? undefined : Number(body.expiresAt),
-      imported: record.imported,
-      ...{ code, reference, description, category, number, metadata },
-    }
-  }
-
-  #balancesOf(reply: Extract<Reply, { kind: 'accepted' }>): Record<string, BalanceView> {
-    const balances: Record<string, BalanceView> = {}
-    for (const { account, version, counters } of reply.balances) {
-      balances[this.#names.get(account) ?? account] = { version, ...counters }
-    }
-    return balances
-  }
-
-  #keyOf(text: string): Key {
-    const key = keyOfName(text)
-    this.#names.set(formatKey(key), text)
-    return key
-  }
-
-  #targetKey(text: string): Key {
-    const [target, ...rest] = text.split('/')
-    return rest.reduce((key, id) => keyOfFollowUp(tenant, key, keyOfName(id)), this.#keyOf(target))
-  }
-
-  #nameOf(key: Key): string {
-    const text = formatKey(key)
-    return this.#names.get(text) ?? text
-  }
-}
-
-const followUpKinds = {
-  post: CommandKind.postHold,
-  void: CommandKind.voidHold,
-  reverse: CommandKind.reverse,
-} as const
-
-const statusNames: Record<number, TransactionStatus> = {
-  [TransactionState.posted]: 'posted',
-  [TransactionState.pending]: 'pending',
-  [TransactionState.holdPosted]: 'hold posted',
-  [TransactionState.holdVoided]: 'hold voided',
-  [TransactionState.holdExpired]: 'hold expired',
-  [TransactionState.holdPost]: 'hold post',
-  [TransactionState.holdVoid]: 'hold void',
-  [TransactionState.reversal]: 'reversal',
-  [TransactionState.reversed]: 'reversed',
-}
-
-function accountView({ balance, body }: Extract<Reply, { kind: 'account' }>): AccountView {
-  return {
-    currency: balance.currency,
-    class: balance.accountClass,
-    status: balance.status,
-    type: body.type,
-    owner: body.owner,
-    number: body.number,
-    overdraftLimit: body.overdraftLimit,
-    minimumBalance: body.minimumBalance,
-    ...balance.counters,
-    version: balance.version,
-    createdAt: body.createdAt,
-    metadata: body.metadata,
-  }
-}
-
-function itemsOf(bytes: Buffer): ItemAnswer[] {
-  return Array.from({ length: bytes.length / 16 }, (_, index) => {
-    const at = index * 16
-    if (bytes[at] === 2) {
-      return { outcome: 'refused', code: refusalOf(bytes.readUInt16LE(at + 2)).code }
-    }
-    const seq = Number(bytes.readBigUInt64LE(at + 8))
-    return { outcome: bytes[at] === 0 ? 'accepted' : 'replayed', seq }
-  })
-}
-
-function reversedPostings(words: Uint32Array): PostingInput[] {
-  const body =
-    (words[0] & 0xff) === RecordKind.posting
-      ? plainPostingBody(words, 0)
-      : readBody<TransactionBody>(words, 0)
-  return body.postings
-    .filter(([, , amount]) => amount > 0n)
-    .map(([debit, credit, amount, currency, scale]) => ({
-      debit: keyFromBytes(credit, 0),
-      credit: keyFromBytes(debit, 0),
-      amount: normalise(amount, scale),
-      currency: currencyWords(currency),
-    }))
-}
-
-function attributesOf(body: Attributes): Attributes {
-  const { code, reference, description, category, number, metadata } = body
-  return present({ code, reference, description, category, number, metadata })
-}
-
-function keyOfName(text: string): Key {
-  const key = keyOf(tenant, text)
-  if (key === undefined) throw new Error(`no key: ${text}`)
-  return key
-}
-
-function decimal(text: string): { mantissa: bigint; decimals: number } {
-  const value = parseDecimal(text)
-  if (value === undefined) throw new Error(`no amount: ${text}`)
-  return value
-}
-
-function pairOf(text: string): [bigint, number] {
-  const { mantissa, decimals } = decimal(text)
-  return [mantissa, decimals]
-}
-
-function limitOf(text: string, scale: number): bigint | null {
-  return text === 'unlimited' ? null : minor(text, scale)
-}
-
-function minor(text: string, scale: number): bigint {
-  const units = minorOf(text, scale)
-  if (units === undefined) throw new Error(`too many decimals: ${text}`)
-  return units
 }
 
 function at(index: number): { index?: number } {
   return index === noIndex ? {} : { index }
-}
-
-function present<T extends object>(value: T): T {
-  const entries = Object.entries(value).filter(([, entry]) => entry !== undefined)
-  return Object.fromEntries(entries) as T
 }

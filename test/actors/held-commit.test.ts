@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
 import { FaultyStore, Gate, until } from '../journal/faulty-store.js'
 import { temporaryPostgres } from '../postgres.js'
-import { Engine, type EngineAnswer, emptyBook } from './engine.js'
+import { emptyBook } from './book-database.js'
+import { Engine, type EngineAnswer } from './engine.js'
 import type { EngineOptions } from './engine-process.js'
 import type { NewTransaction } from './model.js'
 

@@ -6,7 +6,7 @@ import { digestChain } from '../../src/journal/digest.js'
 import type { JournalStore } from '../../src/journal/session.js'
 import { readLayout } from '../../src/journal/take-over.js'
 import { plansOf } from '../../src/recovery.js'
-import { withClient } from './engine.js'
+import { withClient } from './book-database.js'
 
 /** The digest that a restart to `shards` shards would come to; takes nothing over. */
 export async function digestOfJournal(

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { keyOf } from '../../src/key.js'
 import { temporaryPostgres } from '../postgres.js'
-import { type Engine, type EngineAnswer, withClient } from './engine.js'
+import { withClient } from './book-database.js'
+import type { Engine, EngineAnswer } from './engine.js'
 import { ManyShards, outcomesOf } from './many-shards.js'
 
 t.setTimeout(120_000)

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { temporaryPostgres } from '../postgres.js'
-import { Engine, type EngineAnswer, emptyBook } from './engine.js'
+import { emptyBook } from './book-database.js'
+import { Engine, type EngineAnswer } from './engine.js'
 
 t.setTimeout(120_000)
 

@@ -3,7 +3,8 @@ import t from 'tap'
 import { formatKey, type Key, keyOf, withSlot } from '../../src/key.js'
 import { FaultyStore, Gate, until } from '../journal/faulty-store.js'
 import { temporaryPostgres } from '../postgres.js'
-import { Engine, emptyBook } from './engine.js'
+import { emptyBook } from './book-database.js'
+import { Engine } from './engine.js'
 
 t.setTimeout(120_000)
 

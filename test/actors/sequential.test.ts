@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { refusals } from '../../src/actors/refusals.js'
 import { temporaryPostgres } from '../postgres.js'
-import { Engine, type EngineAnswer, emptyBook } from './engine.js'
+import { emptyBook } from './book-database.js'
+import { Engine, type EngineAnswer } from './engine.js'
 import { type Answer, LedgerModel, type ModelLimits } from './model.js'
 import {
   accountIds,

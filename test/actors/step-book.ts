@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { postgresStore } from '../../src/journal/postgres-session.js'
-import { Engine, type EngineAnswer, emptyBook } from './engine.js'
+import { emptyBook } from './book-database.js'
+import { Engine, type EngineAnswer } from './engine.js'
 import { assertViews, digestOfJournal } from './journal-check.js'
 import type { NewTransaction } from './model.js'
 import type { ProtocolStep } from './protocol-step-table.js'
