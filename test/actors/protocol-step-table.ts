@@ -1,5 +1,5 @@
 import type { MessageName, StepEvent } from './protocol-watch.js'
-import type { CommandKind } from './step-commands.js'
+import { type CommandKind, transactionKinds } from './step-commands.js'
 
 /** A place where a process may die, and the commands that come by. */
 export interface ProtocolStep {
@@ -8,23 +8,11 @@ export interface ProtocolStep {
   kinds: readonly CommandKind[]
 }
 
-/** One transaction, decided by its home together with the shards of its accounts. */
-const transactions = [
-  'transfer',
-  'home elsewhere',
-  'several postings',
-  'hold',
-  'post',
-  'void',
-  'expiry',
-  'reversal',
-  'condition',
-] as const
 const batches = ['batch', 'refused batch'] as const
 const accounts = ['striped creation', 'striped change', 'striped closing'] as const
-const decided = [...transactions, 'batch', ...accounts] as const
+const decided = [...transactionKinds, 'batch', ...accounts] as const
 const refused = ['refused transfer', 'refused batch', 'refused closing'] as const
-const asked = [...transactions, 'batch', 'refused transfer'] as const
+const asked = [...transactionKinds, 'batch', 'refused transfer'] as const
 const changes = ['striped change', 'striped closing', 'refused closing'] as const
 
 /** Messages in their order: who sends them, and because of what. */
@@ -41,7 +29,7 @@ const messages: readonly [sender: string, message: MessageName, kinds: readonly 
 ]
 
 /** Home also appends what needs no vote; `append` is what a vote makes it append. */
-const voted = [...transactions, 'batch', 'striped change', 'striped closing'] as const
+const voted = [...transactionKinds, 'batch', 'striped change', 'striped closing'] as const
 
 export const protocolSteps: readonly ProtocolStep[] = [
   ...messages.flatMap(([sender, message, kinds]) => [

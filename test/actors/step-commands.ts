@@ -5,8 +5,8 @@ import type { AccountChange, FollowUp, NewAccount, NewTransaction } from './mode
 import type { Subject } from './protocol-watch.js'
 import { below } from './random.js'
 
-/** What clients ask for; each name is a way through the protocol between shards. */
-export const commandKinds = [
+/** One transaction, decided by its home together with the shards of its accounts. */
+export const transactionKinds = [
   'transfer',
   'home elsewhere',
   'several postings',
@@ -16,6 +16,11 @@ export const commandKinds = [
   'expiry',
   'reversal',
   'condition',
+] as const
+
+/** What clients ask for; each name is a way through the protocol between shards. */
+export const commandKinds = [
+  ...transactionKinds,
   'batch',
   'refused transfer',
   'refused batch',

@@ -250,6 +250,23 @@ t.test(
   },
 )
 
+t.test('a writer that was closed while it confirmed its epoch stays closed', async (t) => {
+  const writer = await openWriter(t)
+  const gate = new Gate()
+  writer.store.faults.confirm = async () => {
+    await gate.pass()
+    throw connectionLost()
+  }
+  writer.clock.advance(leaseMs / 4)
+  await until(() => gate.arrivals > 0)
+  const { open } = writer.store.calls
+  writer.writer.close()
+  gate.open()
+  await writer.pump(realTime())
+  t.equal(writer.writer.state, 'stopped')
+  t.equal(writer.store.calls.open, open, 'no session is opened any more')
+})
+
 t.test('a writer that was closed in the middle of settling stays closed', async (t) => {
   const writer = await openWriter(t)
   const gate = new Gate()
