@@ -5,6 +5,7 @@ import { from as copyFrom } from 'pg-copy-streams'
 import { Batch } from '../src/journal/batch.js'
 import { digestChain, emptyDigest } from '../src/journal/digest.js'
 import { migrate } from '../src/journal/migrate.js'
+import { postgresDatabase } from '../src/journal/postgres.js'
 import { fenceText, postgresStore } from '../src/journal/postgres-session.js'
 import type { SealedBatch } from '../src/journal/session.js'
 import { median } from './figures.js'
@@ -86,7 +87,7 @@ async function measure(
   await admin.connect()
   await migrate(admin)
   await admin.query("update daybook.stream set owner = 'bench'")
-  const session = await postgresStore(database, 5000).open()
+  const session = await postgresStore(postgresDatabase(database, 5000)).open()
   const copier = new pg.Client({ connectionString: database })
   await copier.connect()
   try {

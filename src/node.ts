@@ -11,6 +11,7 @@ import type { Config } from './config.js'
 import { digestChain } from './journal/digest.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './journal/embedded.js'
 import { migrate } from './journal/migrate.js'
+import { postgresDatabase } from './journal/postgres.js'
 import { postgresStore } from './journal/postgres-session.js'
 import { postgresReader } from './journal/reader.js'
 import { slotCount } from './key.js'
@@ -99,10 +100,11 @@ export class DaybookNode {
       await client.end().catch(() => undefined)
     }
     const { process, book } = this.#config
+    const database = postgresDatabase(connectionString, process.commitTimeoutMs)
     const { layout } = await recover({
-      connectionString,
+      database,
       shards: process.shards,
-      store: postgresStore(connectionString, process.commitTimeoutMs),
+      store: postgresStore(database),
       clock: this.clock,
       chain: digestChain(book.digestKey),
       random: Math.random,

@@ -1,6 +1,6 @@
-import pg from 'pg'
 import type { Generation } from './actors/shard.js'
 import type { RecoveryPlan } from './actors/shard-recovery.js'
+import type { Database, DatabaseConnection } from './journal/database.js'
 import { openGeneration } from './journal/generation.js'
 import type { StreamCounts } from './journal/message-counts.js'
 import { JournalFault } from './journal/session.js'
@@ -16,7 +16,7 @@ export interface RecoveringShard {
 }
 
 export interface RecoveryOptions<T extends RecoveringShard> extends SettlementParts {
-  connectionString: string
+  database: Database
   shards: number
   startShard(plan: RecoveryPlan): T
   /** Called as each phase begins. */
@@ -39,12 +39,12 @@ export async function recover<T extends RecoveringShard>(
 ): Promise<{ shards: T[]; layout: Layout }> {
   const { owner, log, enter } = options
   enter('warming_up')
-  const book = await withClient(options, readLayout)
+  const book = await connected(options, readLayout)
   const changes = book.layout.shards !== options.shards
   const shards = plansOf(book, options.shards).map((plan) => options.startShard(plan))
   await Promise.all(shards.map((shard) => shard.warmUp()))
   enter('taking_over')
-  await withClient(options, (client) => takeOver(client, owner, book, log))
+  await connected(options, (connection) => takeOver(connection, owner, book, log))
   enter('reading_rest')
   await settle(options, book, shards)
   let serving: BookLayout = book
@@ -101,8 +101,8 @@ async function openNext(
 ): Promise<BookLayout> {
   for (;;) {
     try {
-      return await withClient(options, (client) =>
-        openGeneration(client, options.owner, book, options.shards, options.log),
+      return await connected(options, (connection) =>
+        openGeneration(connection, options.owner, book, options.shards, options.log),
       )
     } catch (error) {
       if (error instanceof JournalFault || error instanceof RangeError) throw error
@@ -116,20 +116,10 @@ async function openNext(
 
 const retryDelayMs = 200
 
-async function withClient<T>(
-  options: RecoveryOptions<RecoveringShard>,
-  work: (client: pg.Client) => Promise<T>,
+async function connected<T>(
+  { database }: RecoveryOptions<RecoveringShard>,
+  work: (connection: DatabaseConnection) => Promise<T>,
 ): Promise<T> {
-  const client = new pg.Client({
-    connectionString: options.connectionString,
-    application_name: 'daybook start',
-    connectionTimeoutMillis: options.commitTimeoutMs,
-  })
-  client.on('error', () => undefined)
-  try {
-    await client.connect()
-    return await work(client)
-  } finally {
-    await client.end().catch(() => undefined)
-  }
+  const connection = await database.connect({ name: 'daybook start' })
+  return await work(connection).finally(() => connection.end())
 }

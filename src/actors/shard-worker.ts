@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
 import { digestChain } from '../journal/digest.js'
+import { postgresDatabase } from '../journal/postgres.js'
 import { postgresStore } from '../journal/postgres-session.js'
 import { shardMetrics } from '../metrics.js'
 import { Shard } from './shard.js'
@@ -21,7 +22,7 @@ const peers: (MessagePort | undefined)[] = []
 
 const shard = new Shard(options, {
   clock: systemClock,
-  store: postgresStore(connectionString, options.commitTimeoutMs),
+  store: postgresStore(postgresDatabase(connectionString, options.commitTimeoutMs)),
   random: Math.random,
   chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),
   send: (frame) => port.postMessage(frame, [frame]),

@@ -1,5 +1,5 @@
-import type pg from 'pg'
 import { dealSlots, shardsMax } from '../layout.js'
+import type { Queries } from './database.js'
 import { recordVersion } from './record.js'
 import { JournalFault } from './session.js'
 import { type BookLayout, isSameGeneration, readLayout, underBookLock } from './take-over.js'
@@ -15,7 +15,7 @@ import { type BookLayout, isSameGeneration, readLayout, underBookLock } from './
  * with the same arguments. If the first call has succeeded after all, the second says so.
  */
 export async function openGeneration(
-  client: pg.Client,
+  connection: Queries,
   owner: string,
   current: BookLayout,
   shards: number,
@@ -24,23 +24,23 @@ export async function openGeneration(
   if (!Number.isInteger(shards) || shards < 1 || shards > shardsMax) {
     throw new RangeError(`a generation has 1 to ${shardsMax} shards, not ${shards}`)
   }
-  return await underBookLock(client, log, async () => {
-    const book = await readLayout(client)
-    if (!(await allOpenBelongTo(client, owner))) throw fenced('another process has taken over')
+  return await underBookLock(connection, log, async () => {
+    const book = await readLayout(connection)
+    if (!(await allOpenBelongTo(connection, owner))) throw fenced('another process has taken over')
     if (isOpened(book, current, shards)) return book
     if (!isSameGeneration(book, current)) throw fenced('another generation has been opened')
-    await client.query(
+    await connection.query(
       `update daybook.stream set closed = true, backend_pid = null, backend_start = null
        where not closed`,
     )
     const generation = current.layout.generation + 1
-    const streams = await addStreams(client, { owner, generation, shards })
-    await client.query(
+    const streams = await addStreams(connection, { owner, generation, shards })
+    await connection.query(
       `update daybook.book
        set generation = $1, slots = $2, record_version = greatest(record_version, $3)`,
       [generation, slotBytes(dealSlots(streams)), recordVersion],
     )
-    return await readLayout(client)
+    return await readLayout(connection)
   })
 }
 
@@ -54,8 +54,8 @@ function isOpened(book: BookLayout, current: BookLayout, shards: number): boolea
 }
 
 /** An owner names one process, and every take-over writes its own: no epoch needs to be compared. */
-async function allOpenBelongTo(client: pg.Client, owner: string): Promise<boolean> {
-  const { rowCount } = await client.query(
+async function allOpenBelongTo(connection: Queries, owner: string): Promise<boolean> {
+  const { rowCount } = await connection.query(
     'select from daybook.stream where not closed and owner is distinct from $1',
     [owner],
   )
@@ -64,10 +64,10 @@ async function allOpenBelongTo(client: pg.Client, owner: string): Promise<boolea
 
 /** Rows of streams are never deleted, so the greatest id is the greatest that ever was. */
 async function addStreams(
-  client: pg.Client,
+  connection: Queries,
   of: { owner: string; generation: number; shards: number },
 ): Promise<number[]> {
-  const { rows } = await client.query<{ id: number }>(
+  const { rows } = await connection.query<{ id: number }>(
     `insert into daybook.stream (id, generation, owner)
      select (select max(id) from daybook.stream) + number, $1, $2
      from generate_series(1, $3) number

@@ -1,7 +1,4 @@
-import pg from 'pg'
-import { to as copyTo } from 'pg-copy-streams'
-import { CopyCommit } from './copy-commit.js'
-import { readCopyRows } from './copy-rows.js'
+import type { Database, DatabaseConnection, Queries } from './database.js'
 import type { StoredChunk } from './replay.js'
 import {
   JournalFault,
@@ -21,43 +18,25 @@ const lockTimeoutMs = 2000
 /** A client that falls silent inside a transaction, frozen or cut off, holds its locks no longer. */
 export const silenceTimeoutMs = 5000
 
-/** Opens sessions with the Postgres at `connectionString`. */
-export function postgresStore(connectionString: string, connectTimeoutMs: number): JournalStore {
+/** The journal in `database`. */
+export function postgresStore(database: Database): JournalStore {
   return {
     async open() {
-      const client = new pg.Client({
-        connectionString,
-        connectionTimeoutMillis: connectTimeoutMs,
-        keepAlive: true,
-        application_name: 'daybook journal',
-      })
-      // A connection that breaks while idle shows at its next use.
-      client.on('error', () => undefined)
-      // A link that falls silent after the log-in is no session either.
-      const silence = setTimeout(() => client.connection.stream.destroy(), connectTimeoutMs)
-      try {
-        await client.connect()
-        await assertDurable(client)
-      } catch (error) {
-        client.connection.stream.destroy()
-        throw error
-      } finally {
-        clearTimeout(silence)
-      }
-      return new PostgresSession(client)
+      const name = 'daybook journal'
+      return new PostgresSession(await database.connect({ name, prepare: assertDurable }))
     },
   }
 }
 
 class PostgresSession implements JournalSession {
-  readonly #client: pg.Client
+  readonly #connection: DatabaseConnection
   /** A wait for a synchronous standby was cancelled: the commit is not known to be durable. */
   #standbyWaitCancelled = false
 
-  constructor(client: pg.Client) {
-    this.#client = client
-    client.on('notice', (notice) => {
-      if (notice.code === '01000') this.#standbyWaitCancelled = true
+  constructor(connection: DatabaseConnection) {
+    this.#connection = connection
+    connection.onNotice((code) => {
+      if (code === '01000') this.#standbyWaitCancelled = true
     })
   }
 
@@ -77,25 +56,19 @@ class PostgresSession implements JournalSession {
     }
   }
 
-  #copyAndFence(batch: SealedBatch): Promise<string[]> {
-    const text = fenceText(batch)
-    return new Promise((resolve, reject) => {
-      const onEnd = () => reject(new Error('the connection to the journal has ended'))
-      this.#client.once('end', onEnd)
-      const commit = new CopyCommit({ text, rows: batch.copy }, (error, tags) => {
-        this.#client.removeListener('end', onEnd)
-        if (error === undefined) resolve(tags)
-        else reject(isFenced(error) ? fenced(error) : error)
-      })
-      this.#client.query(commit)
-    })
+  async #copyAndFence(batch: SealedBatch): Promise<string[]> {
+    try {
+      return await this.#connection.copyIn(fenceText(batch), batch.copy)
+    } catch (error) {
+      throw isFenced(error as Error) ? fenced(error as Error) : error
+    }
   }
 
   async settle(stream: number, owner: string): Promise<StreamState> {
-    await endOldBackends(this.#client, { streams: [stream], owner })
+    await endOldBackends(this.#connection, { streams: [stream], owner })
     this.#standbyWaitCancelled = false
-    const state = await inTransaction(this.#client, async () => {
-      const { rows } = await this.#client.query<StreamRow>(
+    const state = await inTransaction(this.#connection, async () => {
+      const { rows } = await this.#connection.query<StreamRow>(
         'select owner, closed, epoch, head, digest from daybook.stream where id = $1 for update',
         [stream],
       )
@@ -103,7 +76,7 @@ class PostgresSession implements JournalSession {
       if (row === undefined || row.closed || row.owner !== owner) {
         throw new JournalFault('fenced', `stream ${stream} belongs to another process`)
       }
-      await this.#client.query(
+      await this.#connection.query(
         `update daybook.stream set epoch = epoch + 1, backend_pid = pg_backend_pid(),
            backend_start = (select backend_start from pg_stat_activity where pid = pg_backend_pid())
          where id = $1`,
@@ -116,7 +89,7 @@ class PostgresSession implements JournalSession {
   }
 
   async confirm(stream: number, epoch: number): Promise<void> {
-    const { rows } = await this.#client.query<{ epoch: number }>(
+    const { rows } = await this.#connection.query<{ epoch: number }>(
       'select epoch from daybook.stream where id = $1 and not closed',
       [stream],
     )
@@ -126,7 +99,7 @@ class PostgresSession implements JournalSession {
   }
 
   async ensurePartition(seq: number): Promise<number> {
-    const { rows } = await this.#client.query<{ last: string }>(
+    const { rows } = await this.#connection.query<{ last: string }>(
       'select daybook.ensure_partition($1) as last',
       [seq],
     )
@@ -134,15 +107,13 @@ class PostgresSession implements JournalSession {
   }
 
   async *readChunks(stream: number, afterSeq: number, toSeq: number): AsyncIterable<StoredChunk> {
-    const copy = this.#client.query(
-      copyTo(
-        `copy (select first_seq, part, n, epoch, prev, payload from daybook.journal
-           where stream = ${integer(stream)} and first_seq > ${integer(afterSeq)}
-             and first_seq <= ${integer(toSeq)}
-           order by first_seq, part) to stdout (format binary)`,
-      ),
+    const rows = this.#connection.copyOut(
+      `copy (select first_seq, part, n, epoch, prev, payload from daybook.journal
+         where stream = ${integer(stream)} and first_seq > ${integer(afterSeq)}
+           and first_seq <= ${integer(toSeq)}
+         order by first_seq, part) to stdout (format binary)`,
     )
-    for await (const fields of readCopyRows(copy)) {
+    for await (const fields of rows) {
       yield {
         stream,
         firstSeq: Number(fields[0].readBigInt64BE()),
@@ -156,7 +127,7 @@ class PostgresSession implements JournalSession {
   }
 
   async readHead(stream: number): Promise<StreamState> {
-    const { rows } = await this.#client.query<StreamRow>(
+    const { rows } = await this.#connection.query<StreamRow>(
       'select owner, closed, epoch, head, digest from daybook.stream where id = $1',
       [stream],
     )
@@ -165,7 +136,7 @@ class PostgresSession implements JournalSession {
   }
 
   close(): void {
-    this.#client.connection.stream.destroy()
+    this.#connection.close()
   }
 }
 
@@ -202,18 +173,18 @@ interface StreamRow {
 }
 
 /** Runs `work` in a transaction with the lock timeout; rejects unless it has really committed. */
-export async function inTransaction<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
-  await client.query(
+export async function inTransaction<T>(connection: Queries, work: () => Promise<T>): Promise<T> {
+  await connection.query(
     `begin; set local lock_timeout = ${lockTimeoutMs};
      set local idle_in_transaction_session_timeout = ${silenceTimeoutMs}`,
   )
   try {
     const result = await work()
-    const { command } = await client.query('commit')
+    const { command } = await connection.query('commit')
     if (command !== 'COMMIT') throw new Error(`a commit answered ${command}`)
     return result
   } catch (error) {
-    await client.query('rollback').catch(() => undefined)
+    await connection.query('rollback').catch(() => undefined)
     throw error
   }
 }
@@ -223,10 +194,10 @@ export async function inTransaction<T>(client: pg.Client, work: () => Promise<T>
  * they are gone. Rejects with `still_held` if one does not go.
  */
 export async function endOldBackends(
-  client: pg.Client,
+  connection: Queries,
   of: { streams: number[]; owner?: string },
 ): Promise<void> {
-  const { rows } = await client.query<{ gone: boolean }>(
+  const { rows } = await connection.query<{ gone: boolean }>(
     `select pg_terminate_backend(activity.pid, ${terminateWaitMs}) as gone
      from daybook.stream join pg_stat_activity activity
        on activity.pid = stream.backend_pid and activity.backend_start = stream.backend_start
@@ -247,8 +218,8 @@ export class StillHeldError extends Error {
 }
 
 /** Refuses a server that would lose commits, and turns synchronous commit on for this session. */
-async function assertDurable(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ fsync: string; version: string }>(
+async function assertDurable(connection: Queries): Promise<void> {
+  const { rows } = await connection.query<{ fsync: string; version: string }>(
     "select current_setting('fsync') as fsync, current_setting('server_version_num') as version",
   )
   if (rows[0].fsync !== 'on') {
@@ -257,7 +228,7 @@ async function assertDurable(client: pg.Client): Promise<void> {
   if (Number(rows[0].version) < 150000) {
     throw new JournalFault('unsafe_settings', 'Daybook needs Postgres 15 or later')
   }
-  await client.query('set synchronous_commit = on')
+  await connection.query('set synchronous_commit = on')
 }
 
 function bytea(bytes: Buffer): string {

@@ -1,5 +1,5 @@
-import pg from 'pg'
 import { Layout } from '../layout.js'
+import type { Queries } from './database.js'
 import { endOldBackends, inTransaction, StillHeldError } from './postgres-session.js'
 import { recordVersion } from './record.js'
 import { JournalFault } from './session.js'
@@ -16,9 +16,9 @@ export interface BookLayout {
 }
 
 /** Reads the layout and refuses a book whose records this program cannot read. Takes nothing. */
-export async function readLayout(client: pg.Client): Promise<BookLayout> {
+export async function readLayout(connection: Queries): Promise<BookLayout> {
   // One statement sees one state: a generation that opens meanwhile is there as a whole or not at all.
-  const { rows } = await client.query<BookRow>(
+  const { rows } = await connection.query<BookRow>(
     `select id, generation, slots, record_version,
        (select coalesce(json_agg(stream order by stream.generation, stream.id), '[]')
         from (select id, generation, closed from daybook.stream) stream) as streams
@@ -35,24 +35,25 @@ export async function readLayout(client: pg.Client): Promise<BookLayout> {
  * taken, and before a backend of the others is ended.
  */
 export async function takeOver(
-  client: pg.Client,
+  connection: Queries,
   owner: string,
   expected: BookLayout,
   log: (message: string) => void,
 ): Promise<BookLayout> {
-  return await underBookLock(client, log, async () => {
-    const book = await readLayout(client)
+  return await underBookLock(connection, log, async () => {
+    const book = await readLayout(connection)
     if (!isSameGeneration(book, expected)) throw new LayoutChangedError(expected, book)
-    await endOldBackends(client, { streams: [...book.layout.streams] })
-    await client.query(
+    await endOldBackends(connection, { streams: [...book.layout.streams] })
+    await connection.query(
       `update daybook.stream
        set epoch = epoch + 1, owner = $1, backend_pid = null, backend_start = null
        where not closed`,
       [owner],
     )
-    await client.query('update daybook.book set record_version = greatest(record_version, $1)', [
-      recordVersion,
-    ])
+    await connection.query(
+      'update daybook.book set record_version = greatest(record_version, $1)',
+      [recordVersion],
+    )
     return book
   })
 }
@@ -62,17 +63,17 @@ export async function takeOver(
  * owner, open and close. Tries again for as long as somebody else holds a lock that is needed.
  */
 export async function underBookLock<T>(
-  client: pg.Client,
+  connection: Queries,
   log: (message: string) => void,
   work: () => Promise<T>,
 ): Promise<T> {
   for (;;) {
     try {
-      return await inTransaction(client, async () => {
-        await client.query('set local synchronous_commit = on')
+      return await inTransaction(connection, async () => {
+        await connection.query('set local synchronous_commit = on')
         // What is read under the lock is read by later statements: this one still sees the state
         // from before it waited.
-        await client.query('select from daybook.book for update')
+        await connection.query('select from daybook.book for update')
         return await work()
       })
     } catch (error) {
@@ -141,5 +142,5 @@ function layoutOf(book: BookRow | undefined): BookLayout {
 const lockNotAvailableState = '55P03'
 
 function isLockTimeout(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code === lockNotAvailableState
+  return error instanceof Error && 'code' in error && error.code === lockNotAvailableState
 }

@@ -1,4 +1,5 @@
 import { digestChain, emptyDigest } from '../../src/journal/digest.js'
+import { postgresDatabase } from '../../src/journal/postgres.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import {
   type AccountChangedBody,
@@ -41,7 +42,7 @@ interface AuditHold {
 /** Reads the whole journal of stream 1 and follows every record. */
 export async function audit(connectionString: string): Promise<Audit> {
   const auditor = new Auditor()
-  const session = await postgresStore(connectionString, 5000).open()
+  const session = await postgresStore(postgresDatabase(connectionString, 5000)).open()
   try {
     const { head, digest } = await session.readHead(1)
     const replay = new Replay(1, { seq: 0, digest: emptyDigest }, digestChain())

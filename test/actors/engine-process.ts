@@ -4,7 +4,9 @@ import { Shard } from '../../src/actors/shard.js'
 import type { ShardOptions } from '../../src/actors/shard-parts.js'
 import type { RecoveryPlan } from '../../src/actors/shard-recovery.js'
 import type { Clock } from '../../src/clock.js'
+import type { Database } from '../../src/journal/database.js'
 import { digestChain } from '../../src/journal/digest.js'
+import { postgresDatabase } from '../../src/journal/postgres.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import type { JournalSession, JournalStore, SealedBatch } from '../../src/journal/session.js'
 import { slotCount } from '../../src/key.js'
@@ -41,6 +43,7 @@ export class EngineProcess {
   readonly owner = randomUUID()
   readonly #options: EngineOptions
   readonly #clock: Clock
+  readonly #database: Database
   readonly #store: JournalStore
   readonly #sessions = new Set<JournalSession>()
   shards: Shard[] = []
@@ -59,7 +62,8 @@ export class EngineProcess {
       this.#serve = resolve
     })
     this.#clock = this.#clockWhileAlive(clock)
-    const real = postgresStore(options.connectionString, 5000)
+    this.#database = postgresDatabase(options.connectionString, 5000)
+    const real = postgresStore(this.#database)
     this.#store = this.#storeWhileAlive(options.wrap?.(real) ?? real)
   }
 
@@ -71,7 +75,7 @@ export class EngineProcess {
   async start(): Promise<void> {
     const shards = this.#options.shards ?? 1
     const { layout } = await recover({
-      connectionString: this.#options.connectionString,
+      database: this.#database,
       shards,
       store: this.#store,
       clock: this.#clock,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { postgresDatabase } from '../../src/journal/postgres.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { emptyBook } from './book-database.js'
 import { Engine, type EngineAnswer } from './engine.js'
@@ -99,7 +100,7 @@ export class StepBook {
     await this.#sweep()
     const { digest } = this.#engine
     const { connectionString, sessions } = this.#options
-    const store = sessions.around(postgresStore(connectionString, 5000))
+    const store = sessions.around(postgresStore(postgresDatabase(connectionString, 5000)))
     const read = await digestOfJournal(connectionString, store, this.#pick([1, 2, 3]))
     assert.equal(read, digest, 'the journal gives the same digest to any number of shards')
     if (this.#engine.shards.length > 1) return

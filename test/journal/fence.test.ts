@@ -3,6 +3,7 @@ import t from 'tap'
 import { Batch } from '../../src/journal/batch.js'
 import { digestChain, emptyDigest } from '../../src/journal/digest.js'
 import { migrate } from '../../src/journal/migrate.js'
+import { postgresDatabase } from '../../src/journal/postgres.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { headWord, plainPostingBytes, RecordKind } from '../../src/journal/record.js'
 import type { JournalSession, SealedBatch, StreamState } from '../../src/journal/session.js'
@@ -48,7 +49,7 @@ async function setting(t: Teardown): Promise<Setting> {
     client,
     owner,
     open: async () => {
-      const session = await postgresStore(connectionString, 5000).open()
+      const session = await postgresStore(postgresDatabase(connectionString, 5000)).open()
       t.teardown(() => session.close())
       return session
     },

@@ -4,6 +4,7 @@ import { Batch } from '../../src/journal/batch.js'
 import { digestChain, emptyDigest } from '../../src/journal/digest.js'
 import { openGeneration } from '../../src/journal/generation.js'
 import { migrate } from '../../src/journal/migrate.js'
+import { postgresDatabase } from '../../src/journal/postgres.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { headWord, plainPostingBytes, RecordKind } from '../../src/journal/record.js'
 import type { JournalSession, SealedBatch, StreamState } from '../../src/journal/session.js'
@@ -396,7 +397,7 @@ async function newBook(t: Test) {
     takenOverBy: async (owner: string): Promise<BookLayout> =>
       takeOver(client, owner, await readLayout(client), silent),
     async session(): Promise<JournalSession> {
-      const session = await postgresStore(connectionString, 5000).open()
+      const session = await postgresStore(postgresDatabase(connectionString, 5000)).open()
       t.teardown(() => session.close())
       return session
     },

@@ -4,6 +4,7 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { Batch } from '../../src/journal/batch.js'
 import { digestChain, emptyDigest } from '../../src/journal/digest.js'
+import { postgresDatabase } from '../../src/journal/postgres.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { Replay } from '../../src/journal/replay.js'
 import { readLayout, takeOver } from '../../src/journal/take-over.js'
@@ -431,7 +432,7 @@ async function leasedEngine(t: Test): Promise<{ engine: Engine; store: () => Fau
 /** A writer on its own, with a listener that notes what it is told. */
 class TestWriter {
   readonly clock = new TestClock()
-  readonly store = new FaultyStore(postgresStore(connectionString, 5000))
+  readonly store = new FaultyStore(postgresStore(postgresDatabase(connectionString, 5000)))
   readonly owner = randomUUID()
   readonly stopped: Error[] = []
   troubles = 0
@@ -514,7 +515,7 @@ class TestWriter {
 
   /** The journal has exactly the first `count` records that were sent, once, in order. */
   async assertJournal(t: Test, count = this.#sent.length): Promise<void> {
-    const session = await postgresStore(connectionString, 5000).open()
+    const session = await postgresStore(postgresDatabase(connectionString, 5000)).open()
     const found: Buffer[] = []
     const replay = new Replay(1, { seq: 0, digest: emptyDigest }, digestChain())
     const { head, digest } = await session.readHead(1)
