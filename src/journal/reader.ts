@@ -1,4 +1,5 @@
 import pg from 'pg'
+import type { Database } from './database.js'
 import { paddedLength, Word } from './record.js'
 
 /**
@@ -31,24 +32,49 @@ export function postgresReader(
     async readRecord(stream, seq) {
       if (pool.waitingCount >= waitingReadsMax)
         throw new Error('too many reads wait for the journal')
-      const { rows } = await pool.query<{ first_seq: string; payload: Buffer }>({
-        name: 'read-record',
-        text: `select first_seq, payload from daybook.journal
-               where stream = $1 and first_seq = (
-                 select first_seq from daybook.journal
-                 where stream = $1 and first_seq <= $2 and part = 0
-                 order by first_seq desc limit 1)
-               order by part`,
-        values: [stream, seq],
-      })
-      if (rows.length === 0) throw new Error(`no record at ${stream}-${seq}`)
-      return recordAt(
-        Buffer.concat(rows.map((row) => row.payload)),
-        seq - Number(rows[0].first_seq),
-      )
+      const values = [stream, seq]
+      const { rows } = await pool.query<ChunkRow>({ name: 'read-record', text: chunkText, values })
+      return recordIn(rows, { stream, seq })
     },
     close: () => pool.end(),
   }
+}
+
+/** A reader that opens a connection for each record. */
+export function plainReader(database: Database): JournalReader {
+  return {
+    async readRecord(stream, seq) {
+      const connection = await database.connect({ name: 'daybook reader' })
+      try {
+        const { rows } = await connection.query<ChunkRow>(chunkText, [stream, seq])
+        return recordIn(rows, { stream, seq })
+      } finally {
+        await connection.end()
+      }
+    },
+    close: () => Promise.resolve(),
+  }
+}
+
+/** The chunk of a record, with all its parts. */
+const chunkText = `select first_seq, payload from daybook.journal
+  where stream = $1 and first_seq = (
+    select first_seq from daybook.journal
+    where stream = $1 and first_seq <= $2 and part = 0
+    order by first_seq desc limit 1)
+  order by part`
+
+interface ChunkRow {
+  first_seq: string
+  payload: Buffer
+}
+
+function recordIn(
+  rows: readonly ChunkRow[],
+  { stream, seq }: { stream: number; seq: number },
+): Uint32Array {
+  if (rows.length === 0) throw new Error(`no record at ${stream}-${seq}`)
+  return recordAt(Buffer.concat(rows.map((row) => row.payload)), seq - Number(rows[0].first_seq))
 }
 
 /** The record at `index` of a chunk's payload, in words of its own. */

@@ -2,7 +2,8 @@ import t from 'tap'
 import { keyOf } from '../../src/key.js'
 import { temporaryPostgres } from '../postgres.js'
 import { withClient } from './book-database.js'
-import type { Engine, EngineAnswer } from './engine.js'
+import type { Engine } from './engine.js'
+import type { EngineAnswer } from './engine-client.js'
 import { ManyShards, outcomesOf } from './many-shards.js'
 
 t.setTimeout(120_000)

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { temporaryPostgres } from '../postgres.js'
 import { emptyBook } from './book-database.js'
-import { Engine, type EngineAnswer } from './engine.js'
+import { Engine } from './engine.js'
+import type { EngineAnswer } from './engine-client.js'
 
 t.setTimeout(120_000)
 

@@ -5,7 +5,8 @@ import t, { type Test } from 'tap'
 import { refusals } from '../../src/actors/refusals.js'
 import { temporaryPostgres } from '../postgres.js'
 import { emptyBook } from './book-database.js'
-import { Engine, type EngineAnswer } from './engine.js'
+import { Engine } from './engine.js'
+import type { EngineAnswer } from './engine-client.js'
 import { type Answer, LedgerModel, type ModelLimits } from './model.js'
 import {
   accountIds,

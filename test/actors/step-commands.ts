@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { keyOf, slotOf } from '../../src/key.js'
-import type { Engine, EngineAnswer } from './engine.js'
+import type { Engine } from './engine.js'
+import type { EngineAnswer } from './engine-client.js'
 import type { AccountChange, FollowUp, NewAccount, NewTransaction } from './model.js'
 import type { Subject } from './protocol-watch.js'
 import { below } from './random.js'
