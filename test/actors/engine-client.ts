@@ -245,6 +245,7 @@ export class EngineClient {
       case 'transaction': {
         const { recordStream, recordSeq, remaining, replayed } = outcome.body
         const words = await this.#reader.readRecord(recordStream, recordSeq)
+        if (!(await this.#router()).isValid(outcome)) return { outcome: 'unanswered' }
         return {
           outcome: replayed ? 'replayed' : 'read',
           seq: recordSeq,

@@ -13,9 +13,13 @@ export class Scheduler {
   /** Events carried out. */
   steps = 0
 
-  /** Calls `task` after `delayMs`. Of two events at the same moment, the one asked for first goes first. */
   after(delayMs: number, task: () => void): Scheduled {
-    const event = { atMs: this.nowMs + Math.max(0, delayMs), order: this.#order, task }
+    return this.at(this.nowMs + delayMs, task)
+  }
+
+  /** Calls `task` at that moment. Of two at the same moment, the one asked for first goes first. */
+  at(atMs: number, task: () => void): Scheduled {
+    const event = { atMs: Math.max(this.nowMs, atMs), order: this.#order, task }
     this.#order += 1
     this.#events.add(event)
     return {
@@ -77,8 +81,12 @@ export class Thread {
   }
 
   after(delayMs: number, task: () => void): Scheduled {
+    return this.at(this.#scheduler.nowMs + delayMs, task)
+  }
+
+  at(atMs: number, task: () => void): Scheduled {
     let cancelled = false
-    this.#scheduler.after(delayMs, () => this.#arrive(() => cancelled || task()))
+    this.#scheduler.at(atMs, () => this.#arrive(() => cancelled || task()))
     return {
       cancel: () => {
         cancelled = true

@@ -1,0 +1,280 @@
+import type {
+  AccountView,
+  BalanceView,
+  FollowUp,
+  ItemAnswer,
+  NewTransaction,
+  TransactionView,
+} from '../../actors/model.js'
+import type { ClientAnswer } from '../commands.js'
+import { type Intent, intentsOf, isRead, type Request } from '../request.js'
+import { type Account, type countersOf, isSame, statesIn, type Window } from './account-history.js'
+import { type CommittedBook, positionOf, type Transaction } from './committed-book.js'
+import { knownIn, type Names, RefusalCheck } from './refusal-check.js'
+import { expect } from './violation.js'
+
+/**
+ * Checks each answer at the moment at which a process lets it go, against what is committed at that
+ * moment and was committed when the client asked.
+ */
+export class AnswerCheck {
+  readonly #book: CommittedBook
+  readonly #names: Names
+  readonly #refusals: RefusalCheck
+  /** What clients have been told of each id. */
+  readonly #told = new Map<string, { accepted: number; replayed: number }>()
+  readonly #acknowledgedSums = new Map<string, AcknowledgedSum[]>()
+
+  constructor(book: CommittedBook, names: Names) {
+    this.#book = book
+    this.#names = names
+    this.#refusals = new RefusalCheck(book, names)
+  }
+
+  check(request: Request, answer: ClientAnswer, window: Window): void {
+    const { command } = request
+    switch (answer.outcome) {
+      case 'unanswered':
+      case 'lost':
+      case 'not ready':
+      case 'overloaded':
+        return
+      case 'refused':
+        if (answer.code === 'journal_unavailable') return
+        expect(
+          this.#refusals.isJustified(command, { ...answer, index: answer.index, window }),
+          6,
+          () => `${answer.code} rests on nothing durable`,
+        )
+        return
+      case 'accepted':
+      case 'replayed': {
+        const [intent] = intentsOf(command)
+        const { outcome, seq } = answer
+        const transaction = this.#acknowledged(intent, { outcome, seq }, window.to)
+        this.#checkView(intent.id, transaction, answer.transaction, window)
+        if (answer.outcome === 'accepted') this.#checkBalances(answer.balances, transaction)
+        return
+      }
+      case 'read':
+        if (command.does === 'read transaction') {
+          const transaction = this.#durable(command.id)
+          this.#checkView(command.id, transaction, answer.transaction, window)
+        }
+        return
+      case 'account':
+        if (!('id' in command || command.does.endsWith('account'))) return
+        this.#checkAccount(request, answer.account, window)
+        return
+      case 'batch':
+        this.#checkItems(request, answer.items, window)
+    }
+  }
+
+  /** At the end: what is there was acknowledged, and what was acknowledged is there. */
+  finish(): void {
+    for (const [id, transaction] of this.#book.transactions) {
+      const told = this.#told.get(id)
+      const position = positionOf(transaction.record)
+      expect(told !== undefined, 3, () => `${id} at ${position} was refused, or nobody sent it`)
+      expect(
+        told.accepted <= 1,
+        3,
+        () => `${id} at ${position} was accepted ${told.accepted} times`,
+      )
+    }
+  }
+
+  #checkItems(request: Request, items: ItemAnswer[], window: Window): void {
+    const { command } = request
+    if (command.does !== 'batch') return
+    for (const [index, item] of items.entries()) {
+      const intent = intentsOf(command)[index]
+      if (item.outcome !== 'refused') {
+        this.#acknowledged(intent, item, window.to)
+        continue
+      }
+      if (item.code === 'journal_unavailable') continue
+      const body = command.bodies[index]
+      const refusal = { code: item.code, index: undefined, window }
+      expect(
+        this.#refusals.isJustified({ does: 'post', body }, refusal),
+        6,
+        () => `${item.code} of item ${index} rests on nothing durable`,
+      )
+    }
+  }
+
+  #acknowledged(
+    intent: Intent,
+    { outcome, seq }: { outcome: 'accepted' | 'replayed' | 'read'; seq: number },
+    commit: number,
+  ): Transaction {
+    const transaction = this.#durable(intent.id)
+    const { record } = transaction
+    const position = positionOf(record)
+    expect(record.seq === seq, 1, () => `${intent.id} is answered as ${seq}, it is at ${position}`)
+    expect(
+      fits(transaction, intent.body, this.#names),
+      3,
+      () => `${intent.id} at ${position} has another body than what was acknowledged`,
+    )
+    expect(
+      this.#book.isAppliedEverywhere(record),
+      6,
+      () => `${intent.id} at ${position} is acknowledged before all have applied it`,
+    )
+    const id = this.#names.transactionId(intent.id)
+    const told = this.#told.get(id) ?? { accepted: 0, replayed: 0 }
+    if (told.accepted + told.replayed === 0) this.#sumUp(transaction, commit)
+    if (outcome === 'accepted') told.accepted += 1
+    else told.replayed += 1
+    this.#told.set(id, told)
+    expect(told.accepted <= 1, 3, () => `${intent.id} is accepted twice`)
+    return transaction
+  }
+
+  #sumUp({ record, status }: Transaction, commit: number): void {
+    if (record.pending || status === 'hold void') return
+    for (const { debit, credit, amount } of record.postings) {
+      this.#addSum(debit, commit, { debitsPosted: amount, creditsPosted: 0n })
+      this.#addSum(credit, commit, { debitsPosted: 0n, creditsPosted: amount })
+    }
+  }
+
+  #addSum(id: string, commit: number, more: Omit<AcknowledgedSum, 'commit'>): void {
+    if (this.#book.accounts.get(id)?.isStriped !== true) return
+    const sums = this.#acknowledgedSums.get(id) ?? []
+    const last = sums.at(-1)
+    sums.push({
+      commit,
+      debitsPosted: (last?.debitsPosted ?? 0n) + more.debitsPosted,
+      creditsPosted: (last?.creditsPosted ?? 0n) + more.creditsPosted,
+    })
+    this.#acknowledgedSums.set(id, sums)
+  }
+
+  #durable(name: string): Transaction {
+    const transaction = this.#book.transactions.get(this.#names.transactionId(name))
+    expect(transaction !== undefined, 1, () => `${name} is shown and is not in the journal`)
+    return transaction
+  }
+
+  #checkView(name: string, transaction: Transaction, view: TransactionView, window: Window): void {
+    const amounts = view.postings.map(({ amount }) => amount).join()
+    const { record } = transaction
+    const recorded = transaction.status === 'hold void' ? [] : record.postings
+    expect(
+      amounts === recorded.map(({ amount }) => amount).join(),
+      6,
+      () => `${name} is shown with ${amounts}`,
+    )
+    const known = knownIn(transaction, window)
+    expect(
+      known.some(({ status, remaining }) => isShown(view, status, remaining)),
+      6,
+      () => `${name} is shown as ${view.status}, it was ${known.map(({ status }) => status)}`,
+    )
+  }
+
+  #checkBalances(balances: Record<string, BalanceView>, transaction: Transaction): void {
+    for (const [name, balance] of Object.entries(balances)) {
+      const account = this.#account(name)
+      if (account.isStriped) continue
+      const state = account.states.find(({ version }) => version === balance.version)
+      expect(
+        state !== undefined && isSame(state, balance),
+        6,
+        () =>
+          `${positionOf(transaction.record)} shows ${name} at version ${balance.version} as ${text(balance)}`,
+      )
+    }
+  }
+
+  #checkAccount({ command }: Request, view: AccountView, window: Window): void {
+    if (!('body' in command) && command.does !== 'read account') return
+    const name = command.does === 'read account' ? command.id : (command.body as { id: string }).id
+    const account = this.#account(name)
+    if (account.isStriped) {
+      if (isRead(command)) this.#checkSum(account, view, window)
+      return
+    }
+    const states = statesIn(account, window)
+    expect(
+      states.some(
+        (state) =>
+          state.version === view.version &&
+          isSame(state, view) &&
+          state.status === view.status &&
+          state.overdraftLimit === view.overdraftLimit,
+      ),
+      6,
+      () =>
+        `${name} is shown as ${text(view)}, ${view.status}; it was ` +
+        states.map((state) => `${text(state)}, ${state.status}`).join(' or '),
+    )
+  }
+
+  /** The sum holds what was acknowledged before the read, and nothing that is not in the journal. */
+  #checkSum(account: Account, view: AccountView, { from }: Window): void {
+    const least = this.#acknowledgedSums.get(account.id)?.findLast(({ commit }) => commit <= from)
+    const isBetween = (shown: bigint, low: bigint | undefined, high: bigint) =>
+      shown >= (low ?? 0n) && shown <= high
+    expect(
+      isBetween(view.debitsPosted, least?.debitsPosted, account.debitsPosted) &&
+        isBetween(view.creditsPosted, least?.creditsPosted, account.creditsPosted),
+      6,
+      () => `${account.id} is shown as ${text(view)}, the journal says ${text(account)}`,
+    )
+  }
+
+  #account(name: string): Account {
+    const account = this.#book.accounts.get(this.#names.accountId(name))
+    expect(account !== undefined, 6, () => `account ${name} is shown and is not in the journal`)
+    return account
+  }
+}
+
+/** Turnover of a striped account that has been acknowledged up to a commit. */
+interface AcknowledgedSum {
+  commit: number
+  debitsPosted: bigint
+  creditsPosted: bigint
+}
+
+function isShown(view: TransactionView, status: string, remaining: bigint[]): boolean {
+  if (view.status !== status) return false
+  return view.remaining === undefined || view.remaining.join() === remaining.join()
+}
+
+/** Whether a record is what the client meant. */
+function fits(
+  { record, status }: Transaction,
+  body: NewTransaction | FollowUp,
+  names: Names,
+): boolean {
+  if ('kind' in body) {
+    const kinds = { post: 'hold post', void: 'hold void', reverse: 'reversal' } as const
+    const isKind = status === kinds[body.kind] || (status === 'reversed' && body.kind === 'post')
+    return isKind && record.target === names.transactionId(body.target)
+  }
+  return (
+    record.pending === (body.pending === true) &&
+    record.code === body.code &&
+    record.postings.length === body.postings.length &&
+    body.postings.every(({ debit, credit, amount }, index) => {
+      const posting = record.postings[index]
+      return (
+        posting.debit === names.accountId(debit) &&
+        posting.credit === names.accountId(credit) &&
+        posting.amount === BigInt(amount) * 100n
+      )
+    })
+  )
+}
+
+function text(of: Parameters<typeof countersOf>[0] & { version?: number }): string {
+  const { debitsPosted, creditsPosted, debitsPending, creditsPending } = of
+  const version = of.version === undefined ? '' : ` (version ${of.version})`
+  return `${debitsPosted}/${creditsPosted} posted, ${debitsPending}/${creditsPending} pending${version}`
+}

@@ -1,0 +1,423 @@
+import type { AccountStatus } from '../../actors/model.js'
+import {
+  type Account,
+  type AccountCounters,
+  type AccountState,
+  availableOf,
+  floorOf,
+  isSame,
+  stateNow,
+} from './account-history.js'
+import { type JournalRecord, RecordKind, type RecordPosting, Side } from './journal-record.js'
+import { expect } from './violation.js'
+
+export type TransactionStatus =
+  | 'posted'
+  | 'pending'
+  | 'hold posted'
+  | 'hold voided'
+  | 'hold expired'
+  | 'hold post'
+  | 'hold void'
+  | 'reversal'
+  | 'reversed'
+
+/** A transaction that some home record made real. */
+export interface Transaction {
+  record: JournalRecord
+  status: TransactionStatus
+  /** Of a hold: minor units still reserved, per posting. */
+  remaining: bigint[]
+  /** What it has been since which commit, as the stream that owns its id knows. */
+  known: { commit: number; status: TransactionStatus; remaining: bigint[] }[]
+}
+
+/** A home record that other streams have to apply. */
+interface Told {
+  record: JournalRecord
+  streams: Set<number>
+  applied: Set<number>
+}
+
+/** Which stream owns a key in the newest generation. */
+export interface Ownership {
+  streamOf(id: string): number
+  streams(): readonly number[]
+}
+
+/**
+ * The book as the committed records say, in the order of their commits: Maps and bigints, nothing
+ * of the engine's own decisions. Each record is checked against all before it.
+ */
+export class CommittedBook {
+  readonly accounts = new Map<string, Account>()
+  readonly transactions = new Map<string, Transaction>()
+  readonly #owners: Ownership
+  /** By stream and seq of the home record. */
+  readonly #told = new Map<string, Told>()
+  /** Number of the last message applied, by sender and receiver. */
+  readonly #messages = new Map<string, number>()
+
+  constructor(owners: Ownership) {
+    this.#owners = owners
+  }
+
+  follow(record: JournalRecord): void {
+    if (record.cause !== undefined) {
+      this.#apply(record, record.cause)
+      return
+    }
+    switch (record.kind) {
+      case RecordKind.accountCreated:
+        this.#create(record)
+        break
+      case RecordKind.accountChanged:
+        this.#change(record)
+        break
+      case RecordKind.posting:
+      case RecordKind.transaction:
+        this.#post(record)
+        break
+      case RecordKind.reversal:
+        this.#reverse(record)
+        break
+      default:
+        this.#settleHold(record)
+    }
+    this.#tell(record)
+  }
+
+  /** Whether every stream that has to know of the record at (stream, seq) does. */
+  isAppliedEverywhere(record: JournalRecord): boolean {
+    const told = this.#told.get(positionOf(record))
+    return told === undefined || told.applied.size === told.streams.size
+  }
+
+  /** No stream waits for another: before a generation closes, and when all is quiet. */
+  assertNothingUntold(): void {
+    for (const [position, { streams, applied }] of this.#told) {
+      const missing = [...streams].filter((stream) => !applied.has(stream))
+      expect(missing.length === 0, 2, () => `stream ${missing} never applied ${position}`)
+    }
+  }
+
+  /** When all is quiet: each account's own stream has come to what the book says. */
+  assertConverged(): void {
+    let debits = 0n
+    let credits = 0n
+    let pending = 0n
+    for (const account of this.accounts.values()) {
+      debits += account.debitsPosted
+      credits += account.creditsPosted
+      pending += account.debitsPending - account.creditsPending
+      if (account.isStriped) continue
+      const own = stateNow(account)
+      expect(isSame(own, account), 2, () => `account ${account.id} has come to something else`)
+    }
+    expect(debits === credits && pending === 0n, 4, () => 'debits are not credits')
+  }
+
+  #create(record: JournalRecord): void {
+    const body = record.account
+    expect(!this.accounts.has(record.id), 3, () => `account ${record.id} is created twice`)
+    const isDebitNormal = body?.class === 'asset' || body?.class === 'expense'
+    const none = { debitsPosted: 0n, creditsPosted: 0n, debitsPending: 0n, creditsPending: 0n }
+    const account: Account = {
+      id: record.id,
+      isDebitNormal,
+      isStriped: body?.striped === true,
+      createdWith: record.kind,
+      states: [],
+      ...none,
+    }
+    const state: AccountState = {
+      ...none,
+      commit: record.commit,
+      version: 1,
+      status: 'active',
+      overdraftLimit: body?.overdraftLimit ?? null,
+      minimumBalance: body?.minimumBalance ?? 0n,
+      pendingHolds: 0,
+    }
+    account.states.push(state)
+    this.accounts.set(record.id, account)
+  }
+
+  #change({ id, commit, account: body }: JournalRecord): void {
+    const account = this.#account(id)
+    this.#next(account, commit, (state) => {
+      if (body?.status !== undefined) state.status = body.status as AccountStatus
+      if (body?.overdraftLimit !== undefined) state.overdraftLimit = body.overdraftLimit
+      if (body?.minimumBalance !== undefined) state.minimumBalance = body.minimumBalance
+    })
+  }
+
+  #post(record: JournalRecord): void {
+    const { pending, postings } = record
+    this.#remember(record, pending ? 'pending' : 'posted')
+    for (const posting of postings) this.#move(record, posting, posting.amount, pending)
+    this.#touchOwn(record, postings, (posting) => ({
+      posted: pending ? 0n : posting.amount,
+      pending: pending ? posting.amount : 0n,
+      holds: pending ? 1 : 0,
+    }))
+  }
+
+  #reverse(record: JournalRecord): void {
+    const target = this.transactions.get(record.target ?? '')
+    expect(
+      target?.status === 'posted' || target?.status === 'hold post',
+      3,
+      () => `${record.target} is ${target?.status} and is reversed`,
+    )
+    this.#remember(record, 'reversal')
+    this.#become(target, 'reversed', record.commit)
+    for (const posting of record.postings) this.#move(record, posting, posting.amount, false)
+    this.#touchOwn(record, record.postings, (posting) => ({
+      posted: posting.amount,
+      pending: 0n,
+      holds: 0,
+    }))
+  }
+
+  /** A hold is posted, voided or expires: once, and never two of them. */
+  #settleHold(record: JournalRecord): void {
+    const hold = this.transactions.get(record.target ?? '')
+    expect(
+      hold?.status === 'pending',
+      3,
+      () => `hold ${record.target} is ${hold?.status} and is settled by ${positionOf(record)}`,
+    )
+    const isExpiry = record.kind === RecordKind.holdExpired
+    const expiresAt = hold.record.expiresAt ?? Number.POSITIVE_INFINITY
+    expect(
+      isExpiry === record.time >= expiresAt,
+      5,
+      () => `hold ${record.target} expires at ${expiresAt}, not at ${record.time}`,
+    )
+    const moved = hold.record.postings.map((posting, index) => {
+      const posted = record.postings[index]?.amount ?? 0n
+      return { posting, posted, gone: posted + (record.released[index] ?? 0n) }
+    })
+    for (const [index, { posting, posted, gone }] of moved.entries()) {
+      hold.remaining[index] -= gone
+      expect(hold.remaining[index] >= 0n, 5, () => `more than ${record.target} reserves is gone`)
+      this.#account(posting.debit).debitsPending -= gone
+      this.#account(posting.credit).creditsPending -= gone
+      this.#account(posting.debit).debitsPosted += posted
+      this.#account(posting.credit).creditsPosted += posted
+    }
+    const ended = !record.kept
+    const isPost = record.kind === RecordKind.holdPosted
+    if (!isExpiry) this.#remember(record, isPost ? 'hold post' : 'hold void')
+    const after = isPost ? 'hold posted' : isExpiry ? 'hold expired' : 'hold voided'
+    this.#become(hold, ended ? after : 'pending', record.commit)
+    const own = moved.map(({ posting, posted, gone }, index) => ({
+      ...{ posted, pending: -gone, holds: ended ? -1 : 0 },
+      posting: sidesFrom(posting, record.postings[index]),
+    }))
+    const effects = new Map(own.map((effect) => [effect.posting, effect]))
+    this.#touchOwn(record, [...effects.keys()], (posting) => effects.get(posting) ?? nothing)
+  }
+
+  #remember(record: JournalRecord, status: TransactionStatus): void {
+    const { id, commit } = record
+    expect(!this.transactions.has(id), 3, () => `${id} takes effect twice`)
+    const remaining = status === 'pending' ? record.postings.map(({ amount }) => amount) : []
+    const transaction: Transaction = { record, status, remaining, known: [] }
+    this.transactions.set(id, transaction)
+    if (this.#owners.streamOf(id) === record.stream) note(transaction, commit)
+  }
+
+  #become(transaction: Transaction, status: TransactionStatus, commit: number): void {
+    transaction.status = status
+    note(transaction, commit)
+  }
+
+  /** Both sides at once, as the transaction became real; nobody may come beyond a limit by it. */
+  #move(record: JournalRecord, posting: RecordPosting, amount: bigint, pending: boolean): void {
+    const from = this.#account(posting.debit)
+    const to = this.#account(posting.credit)
+    from[pending ? 'debitsPending' : 'debitsPosted'] += amount
+    to[pending ? 'creditsPending' : 'creditsPosted'] += amount
+    if (record.imported) return
+    for (const account of [from, to]) {
+      const isLowered = account.isDebitNormal === (account === to)
+      const available = availableOf(account, account)
+      expect(
+        !isLowered || available >= floorOf(stateNow(account)),
+        5,
+        () => `account ${account.id} is at ${available} after ${positionOf(record)}`,
+      )
+    }
+  }
+
+  /** What the record does to accounts of the stream that it is in. */
+  #touchOwn(
+    record: JournalRecord,
+    postings: readonly RecordPosting[],
+    effectOf: (posting: RecordPosting) => Effect,
+  ): void {
+    const touched = new Map<Account, AccountCounters & { holds: number }>()
+    for (const posting of postings) {
+      const { posted, pending, holds } = effectOf(posting)
+      for (const [id, side, isDebit] of [
+        [posting.debit, posting.debitSide, true],
+        [posting.credit, posting.creditSide, false],
+      ] as const) {
+        const account = this.#account(id)
+        if (account.isStriped || side === Side.elsewhere) continue
+        expect(
+          this.#owners.streamOf(id) === record.stream,
+          2,
+          () => `${positionOf(record)} touches ${id} of another stream`,
+        )
+        const change = touched.get(account) ?? { ...zero }
+        if (isDebit) {
+          change.debitsPosted += posted
+          change.debitsPending += pending
+        } else {
+          change.creditsPosted += posted
+          change.creditsPending += pending
+        }
+        change.holds += holds
+        touched.set(account, change)
+      }
+    }
+    for (const [account, change] of touched) this.#touch(record, account, change)
+  }
+
+  #touch(record: JournalRecord, account: Account, change: AccountCounters & { holds: number }) {
+    expect(
+      stateNow(account).status !== 'closed',
+      5,
+      () => `${positionOf(record)} touches ${account.id}, which is closed`,
+    )
+    this.#next(account, record.commit, (state) => {
+      state.debitsPosted += change.debitsPosted
+      state.creditsPosted += change.creditsPosted
+      state.debitsPending += change.debitsPending
+      state.creditsPending += change.creditsPending
+      state.pendingHolds += change.holds
+    })
+  }
+
+  #next(account: Account, commit: number, change: (state: AccountState) => void): void {
+    const last = stateNow(account)
+    const state = { ...last, commit, version: last.version + 1 }
+    change(state)
+    account.states.push(state)
+  }
+
+  /** Which streams the record has to be applied in. */
+  #tell(record: JournalRecord): void {
+    const streams = new Set<number>()
+    const isOfAccount = record.account !== undefined
+    if (isOfAccount && record.account?.striped === true) {
+      for (const stream of this.#owners.streams()) streams.add(stream)
+    }
+    for (const posting of record.postings) {
+      if (posting.debitSide === Side.elsewhere) streams.add(this.#owners.streamOf(posting.debit))
+      if (posting.creditSide === Side.elsewhere) streams.add(this.#owners.streamOf(posting.credit))
+    }
+    if (!isOfAccount && record.kind !== RecordKind.holdExpired) {
+      streams.add(this.#owners.streamOf(record.id))
+    }
+    streams.delete(record.stream)
+    if (streams.size > 0) {
+      this.#told.set(positionOf(record), { record, streams, applied: new Set() })
+    }
+  }
+
+  #apply(record: JournalRecord, cause: NonNullable<JournalRecord['cause']>): void {
+    const told = this.#told.get(positionOf(cause))
+    expect(
+      told !== undefined && told.record.commit < record.commit,
+      2,
+      () => `${positionOf(record)} applies ${positionOf(cause)}, which is not committed`,
+    )
+    expect(
+      told.streams.has(record.stream) && !told.applied.has(record.stream),
+      2,
+      () => `${positionOf(cause)} is applied once more by ${positionOf(record)}`,
+    )
+    expect(record.time >= told.record.time, 0, () => `${positionOf(record)} is before its cause`)
+    told.applied.add(record.stream)
+    this.#countMessage(record, cause)
+    if (record.account !== undefined) return
+    const transaction = this.transactions.get(record.id)
+    if (transaction !== undefined && this.#owners.streamOf(record.id) === record.stream) {
+      note(transaction, record.commit)
+    }
+    this.#touchOwn(record, record.postings, (posting) => {
+      const gone = posting.amount + (record.released[record.postings.indexOf(posting)] ?? 0n)
+      return effectOfApplied(record, cause.kind, { posted: posting.amount, gone }, told.record)
+    })
+  }
+
+  #countMessage(record: JournalRecord, cause: NonNullable<JournalRecord['cause']>): void {
+    const way = `${cause.stream} to ${record.stream}`
+    const expected = (this.#messages.get(way) ?? 0) + 1
+    expect(
+      cause.message === expected,
+      2,
+      () => `${positionOf(record)} applies message ${cause.message} of ${way}, not ${expected}`,
+    )
+    this.#messages.set(way, expected)
+  }
+
+  #account(id: string): Account {
+    const account = this.accounts.get(id)
+    expect(account !== undefined, 2, () => `the journal has no account ${id}`)
+    return account
+  }
+}
+
+interface Effect {
+  posted: bigint
+  pending: bigint
+  holds: number
+}
+
+const nothing: Effect = { posted: 0n, pending: 0n, holds: 0 }
+const zero = {
+  debitsPosted: 0n,
+  creditsPosted: 0n,
+  debitsPending: 0n,
+  creditsPending: 0n,
+  holds: 0,
+}
+
+function effectOfApplied(
+  record: JournalRecord,
+  kind: RecordKind,
+  { posted, gone }: { posted: bigint; gone: bigint },
+  home: JournalRecord,
+): Effect {
+  switch (kind) {
+    case RecordKind.posting:
+    case RecordKind.transaction:
+      return record.pending
+        ? { posted: 0n, pending: posted, holds: 1 }
+        : { posted, pending: 0n, holds: 0 }
+    case RecordKind.reversal:
+      return { posted, pending: 0n, holds: 0 }
+    default:
+      return { posted, pending: -gone, holds: home.kept ? 0 : -1 }
+  }
+}
+
+/** The accounts of a hold's posting, with the sides that its settlement names. */
+function sidesFrom(posting: RecordPosting, named: RecordPosting | undefined): RecordPosting {
+  const [debitSide, creditSide] = [named?.debitSide ?? 0, named?.creditSide ?? 0] as const
+  return { ...posting, debitSide: debitSide as Side, creditSide: creditSide as Side }
+}
+
+function note(transaction: Transaction, commit: number): void {
+  const { status, remaining } = transaction
+  transaction.known.push({ commit, status, remaining: [...remaining] })
+}
+
+export function positionOf({ stream, seq }: { stream: number; seq: number }): string {
+  return `${stream}-${seq}`
+}

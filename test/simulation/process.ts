@@ -1,0 +1,283 @@
+import { bookDigest } from '../../src/actors/digest.js'
+import { Router } from '../../src/actors/router.js'
+import { type Generation, Shard } from '../../src/actors/shard.js'
+import type { RecoveryPlan } from '../../src/actors/shard-recovery.js'
+import type { Clock } from '../../src/clock.js'
+import type { Database } from '../../src/journal/database.js'
+import { digestChain } from '../../src/journal/digest.js'
+import type { StreamCounts } from '../../src/journal/message-counts.js'
+import { postgresStore } from '../../src/journal/postgres-session.js'
+import { plainReader } from '../../src/journal/reader.js'
+import { slotCount } from '../../src/key.js'
+import type { Layout } from '../../src/layout.js'
+import { type RecoveringShard, recover } from '../../src/recovery.js'
+import { Channel, type Pace } from './channel.js'
+import type { Choices } from './choices.js'
+import type { SimulatedPostgres } from './postgres/simulated-postgres.js'
+import { ProcessClient } from './process-client.js'
+import { type Scheduler, Thread } from './scheduler.js'
+
+/** What is fixed for all processes of a world. */
+export interface ProcessSettings {
+  leaseMs: number
+  commitTimeoutMs: number
+  admissionTimeoutMs: number
+  requestTimeoutMs: number
+}
+
+export interface ProcessParts {
+  scheduler: Scheduler
+  choices: Choices
+  postgres: SimulatedPostgres
+  pace: Pace
+  settings: ProcessSettings
+  /** The wall clock of the machine, which somebody may set. */
+  wallMs(): number
+  /** The process has ended: by a fault, because its start failed, or because it was told to. */
+  onEnd(process: SimulatedProcess, fault: Error | undefined): void
+  onServing(process: SimulatedProcess): void
+}
+
+/**
+ * One Daybook process: what node.ts, main.ts and shard-worker.ts put together, with a simulated
+ * thread for the router and one for each shard, and channels between them.
+ *
+ *     starting ──▶ serving ──▶ (stopping) ──▶ ended
+ */
+export class SimulatedProcess {
+  readonly name: string
+  readonly owner: string
+  readonly shardCount: number
+  readonly shards: Shard[] = []
+  state: 'starting' | 'serving' | 'stopping' | 'ended' = 'starting'
+  layout: Layout | undefined
+  client: ProcessClient | undefined
+  readonly main: Thread
+  readonly #parts: ProcessParts
+  readonly #threads: Thread[] = []
+  readonly #database: Database
+  /** Channels between two shards, by the numbers of both. */
+  readonly #peers = new Map<string, Channel>()
+  #router: Router | undefined
+  /** Frames of shards that serve while others are not there yet. */
+  readonly #early: ArrayBuffer[] = []
+
+  constructor(parts: ProcessParts, name: string, shards: number) {
+    this.#parts = parts
+    this.name = name
+    this.owner = `owner of ${name}`
+    this.shardCount = shards
+    this.main = this.#newThread('main')
+    this.#database = this.#databaseOf(this.main)
+  }
+
+  get isAlive(): boolean {
+    return this.state !== 'ended'
+  }
+
+  get isFrozen(): boolean {
+    return this.main.isFrozen
+  }
+
+  get router(): Router | undefined {
+    return this.#router
+  }
+
+  /** The digest of the whole book as it is in memory. */
+  get digest(): bigint {
+    return bookDigest(this.shards.map((shard) => shard.book))
+  }
+
+  /** The phases of src/node.ts up to `serving`; a start that fails ends the process. */
+  start(): void {
+    this.main.after(0, () => {
+      this.#start().catch((error: Error) => this.#end(error))
+    })
+  }
+
+  /** As kill -9 would. */
+  kill(): void {
+    this.#end(undefined)
+  }
+
+  /** As SIGTERM would: finishes what it has accepted. */
+  stop(): void {
+    if (this.state !== 'serving') return
+    this.state = 'stopping'
+    this.main.after(0, () => void this.#drain())
+  }
+
+  freeze(): void {
+    for (const thread of this.#threads) thread.freeze()
+  }
+
+  thaw(): void {
+    for (const thread of this.#threads) thread.thaw()
+  }
+
+  async #start(): Promise<void> {
+    const { settings, choices } = this.#parts
+    const clock = this.#clockOf(this.main)
+    const { layout } = await recover({
+      database: this.#database,
+      shards: this.shardCount,
+      store: postgresStore(this.#database),
+      clock,
+      chain: digestChain(),
+      random: choices.of(`${this.name} random`),
+      owner: this.owner,
+      leaseMs: settings.leaseMs,
+      commitTimeoutMs: settings.commitTimeoutMs,
+      startShard: (plan) => this.#startShard(plan),
+      enter: () => undefined,
+      log: () => undefined,
+      onTrouble: () => undefined,
+    })
+    if (!this.isAlive) return
+    this.layout = layout
+    const router = new Router(
+      clock,
+      {
+        inFlightCommandsMax: 8192,
+        inFlightBytesMax: 1 << 25,
+        requestTimeoutMs: settings.requestTimeoutMs,
+      },
+      this.shards.map((shard, index) => ({
+        stream: layout.streams[index],
+        send: this.#portTo(shard, index),
+      })),
+      Int32Array.from({ length: slotCount }, (_, slot) => layout.shardOf(slot)),
+    )
+    this.#router = router
+    this.client = new ProcessClient(router, plainReader(this.#database))
+    for (const frame of this.#early.splice(0)) router.receive(frame)
+    this.state = 'serving'
+    this.#parts.onServing(this)
+  }
+
+  async #drain(): Promise<void> {
+    await this.#router?.drained()
+    await Promise.all(this.shards.map((shard) => shard.drain()))
+    for (const shard of this.shards) shard.stop()
+    this.#end(undefined)
+  }
+
+  /** Stands for shard-worker.ts: a shard in a thread of its own. */
+  #startShard(plan: RecoveryPlan): RecoveringShard {
+    const { settings, choices } = this.#parts
+    const number = plan.place.shard
+    const thread = this.#newThread(`shard ${number}`)
+    const toMain = this.#channel(this.main, `shard ${number} to main`)
+    const toShard = this.#channel(thread, `main to shard ${number}`)
+    const fail = (fault: Error) => toMain.send(() => this.#end(fault))
+    thread.onError = fail
+    const shard = new Shard(
+      {
+        plan,
+        owner: this.owner,
+        leaseMs: settings.leaseMs,
+        commitTimeoutMs: settings.commitTimeoutMs,
+        admissionTimeoutMs: settings.admissionTimeoutMs,
+        limits: { accountsMax: 1000, transactionsMax: 100_000 },
+      },
+      {
+        clock: this.#clockOf(thread),
+        store: postgresStore(this.#databaseOf(thread)),
+        random: choices.of(`${this.name} shard ${number} random`),
+        chain: digestChain(),
+        send: (frame) => {
+          const sent = transferred(frame)
+          toMain.send(() => this.#receive(sent))
+        },
+        sendToPeer: (to, frame) => this.#sendToPeer(number, to, frame),
+        onStopped: fail,
+        onProgress: () => undefined,
+        onTrouble: () => undefined,
+        observer,
+      },
+    )
+    this.shards.push(shard)
+    const ask = <T>(work: () => Promise<T>) =>
+      new Promise<T>((resolve) => {
+        toShard.send(() => {
+          work().then((value) => toMain.send(() => resolve(value)), fail)
+        })
+      })
+    return {
+      warmUp: () => ask(() => shard.warmUp()),
+      readRest: () => ask<StreamCounts[]>(() => shard.readRest()),
+      serve: (generation: Generation) => ask(() => shard.serve(generation)),
+    }
+  }
+
+  #portTo(shard: Shard, number: number): (frame: ArrayBuffer) => void {
+    const channel = this.#channel(this.#threads[number + 1], `router to shard ${number}`)
+    return (frame) => {
+      const sent = transferred(frame)
+      channel.send(() => shard.receive(sent))
+    }
+  }
+
+  #sendToPeer(from: number, to: number, frame: ArrayBuffer): void {
+    const name = `shard ${from} to shard ${to}`
+    let channel = this.#peers.get(name)
+    if (channel === undefined) {
+      channel = this.#channel(this.#threads[to + 1], name)
+      this.#peers.set(name, channel)
+    }
+    const sent = transferred(frame)
+    channel.send(() => this.shards[to].receiveFromPeer(sent))
+  }
+
+  #receive(frame: ArrayBuffer): void {
+    if (this.#router === undefined) this.#early.push(frame)
+    else this.#router.receive(frame)
+  }
+
+  #end(fault: Error | undefined): void {
+    if (this.state === 'ended') return
+    this.state = 'ended'
+    for (const thread of this.#threads) thread.kill()
+    this.#parts.postgres.disconnect(this.#threads)
+    this.#parts.onEnd(this, fault)
+  }
+
+  #newThread(name: string): Thread {
+    const onError = (error: Error) => this.#end(error)
+    const thread = new Thread(this.#parts.scheduler, `${this.name} ${name}`, onError)
+    this.#threads.push(thread)
+    return thread
+  }
+
+  #channel(to: Thread, name: string): Channel {
+    return new Channel(this.#parts, to, `${this.name} ${name}`)
+  }
+
+  #databaseOf(thread: Thread): Database {
+    return this.#parts.postgres.databaseFor(thread, this.#parts.settings.commitTimeoutMs)
+  }
+
+  #clockOf(thread: Thread): Clock {
+    const { scheduler, choices, wallMs } = this.#parts
+    const late = choices.of(`${thread.name} timers`)
+    return {
+      now: () => Math.floor(wallMs()),
+      monotonic: () => scheduler.nowMs,
+      // A timer fires late, never early.
+      schedule: (delayMs, task) => thread.after(delayMs + late(), task),
+      nextTick: (task) => void thread.after(late() / 50, task),
+    }
+  }
+}
+
+/** The buffer as the receiver has it; the sender has it no more. */
+function transferred(frame: ArrayBuffer): ArrayBuffer {
+  return structuredClone(frame, { transfer: [frame] })
+}
+
+const observer = {
+  onBatch: () => undefined,
+  onRefused: () => undefined,
+  onExpired: () => undefined,
+  onStall: () => undefined,
+}

@@ -1,0 +1,170 @@
+import { below } from '../actors/random.js'
+import { Choices, skewed } from './choices.js'
+import type { Command } from './commands.js'
+import type { Strike } from './postgres/simulated-postgres.js'
+import type { ProcessSettings } from './process.js'
+import { Workload } from './workload.js'
+
+/** One thing that happens in a world, some time after the one before it. */
+export type Step = { afterMs: number } & Act
+
+export type Act =
+  | { act: 'send'; command: Command; toOlder: boolean }
+  /** kill -9 of the process that serves; whoever starts the next one does so with `shards`. */
+  | { act: 'kill'; shards: number }
+  /** SIGTERM. */
+  | { act: 'stop'; shards: number }
+  /** Somebody starts another process beside the one that serves. */
+  | { act: 'start'; shards: number }
+  | { act: 'freeze'; forMs: number }
+  | { act: 'set clock'; byMs: number }
+  | { act: 'strike'; strike: Strike }
+  | { act: 'crash postgres' | DatabaseTrouble; forMs: number }
+  | { act: 'terminate backends' }
+
+export const databaseTroubles = [
+  'refuse connects',
+  'hang connects',
+  'slow disk',
+  'full disk',
+] as const
+export type DatabaseTrouble = (typeof databaseTroubles)[number]
+
+/** Everything that a seed says of its world, before anything happens in it. */
+export interface Script {
+  seed: number
+  shards: number
+  settings: ProcessSettings
+  slowShare: number
+  slowMsMax: number
+  steps: Step[]
+}
+
+const shardNumbers = [1, 2, 2, 3, 3, 4, 5] as const
+/** When a world begins, on its wall clock: shortly before a day ends. */
+export const beginningMs = Date.UTC(2024, 1, 29, 23, 59, 40)
+
+/** Some worlds know no faults of a kind at all: what one kind hides, another world shows. */
+export function scriptOf(seed: number): Script {
+  return new ScriptWriter(seed).write()
+}
+
+type FaultKind = 'process' | 'postgres' | 'strikes' | 'clock' | 'second process' | 'freeze'
+const faultKinds: readonly FaultKind[] = [
+  'process',
+  'postgres',
+  'strikes',
+  'strikes',
+  'clock',
+  'second process',
+  'freeze',
+]
+
+class ScriptWriter {
+  readonly #seed: number
+  readonly #random: () => number
+  readonly #workload: Workload
+  readonly #faults: FaultKind[]
+  #elapsedMs = 0
+
+  constructor(seed: number) {
+    this.#seed = seed
+    const choices = new Choices(seed)
+    this.#random = choices.of('script')
+    this.#workload = new Workload(
+      choices.of('workload'),
+      (afterMs) => beginningMs + Math.round(this.#elapsedMs) + afterMs,
+    )
+    this.#faults = faultKinds.filter(() => this.#random() < 0.45)
+  }
+
+  write(): Script {
+    const steps: Step[] = []
+    const count = 15 + below(this.#random, 40)
+    const faultShare = this.#faults.length === 0 ? 0 : 0.05 + this.#random() * 0.2
+    for (let index = 0; index < count; index++) {
+      const afterMs = this.#pause()
+      this.#elapsedMs += afterMs
+      const act = this.#random() < faultShare ? this.#fault() : this.#send()
+      steps.push({ afterMs, ...act })
+    }
+    const isQuick = this.#random() < 0.5
+    return {
+      seed: this.#seed,
+      shards: this.#shards(),
+      settings: {
+        leaseMs: isQuick ? 2000 : 10_000,
+        commitTimeoutMs: isQuick ? 700 : 5000,
+        admissionTimeoutMs: isQuick ? 1000 : 5000,
+        requestTimeoutMs: isQuick ? 2500 : 15_000,
+      },
+      slowShare: this.#pick([0, 0.01, 0.05, 0.2]),
+      slowMsMax: this.#pick([20, 300, 3000]),
+      steps,
+    }
+  }
+
+  #send(): Act {
+    return { act: 'send', command: this.#workload.next(), toOlder: this.#random() < 0.25 }
+  }
+
+  /** Mostly things happen on top of each other; sometimes a deadline or a lease goes by. */
+  #pause(): number {
+    const dice = this.#random()
+    if (dice < 0.75) return skewed(this.#random, 0, 3)
+    return dice < 0.95 ? this.#random() * 60 : this.#random() * 6000
+  }
+
+  #fault(): Act {
+    switch (this.#pick(this.#faults)) {
+      case 'process':
+        return { act: this.#random() < 0.85 ? 'kill' : 'stop', shards: this.#shards() }
+      case 'second process':
+        return { act: 'start', shards: this.#shards() }
+      case 'freeze':
+        return { act: 'freeze', forMs: skewed(this.#random, 10, 20_000) }
+      case 'clock':
+        return { act: 'set clock', byMs: Math.round((this.#random() * 2 - 1) * this.#jump()) }
+      case 'postgres':
+        return this.#databaseTrouble()
+      case 'strikes':
+        return { act: 'strike', strike: this.#strike() }
+    }
+  }
+
+  #jump(): number {
+    return this.#pick([5000, 600_000, 86_400_000])
+  }
+
+  #databaseTrouble(): Act {
+    const forMs = skewed(this.#random, 50, 12_000)
+    const dice = this.#random()
+    if (dice < 0.35) return { act: 'crash postgres', forMs }
+    if (dice < 0.5) return { act: 'terminate backends' }
+    return { act: this.#pick(databaseTroubles), forMs }
+  }
+
+  #strike(): Strike {
+    const of = this.#pick([
+      ...(['batch', 'batch', 'batch', 'batch', 'settle', 'settle', 'confirm'] as const),
+      ...(['take-over', 'open generation', 'read', 'connect', 'any'] as const),
+    ])
+    const phase = this.#pick([
+      ...(['on the way', 'half arrived', 'before the fence'] as const),
+      ...(['while it commits', 'before the answer'] as const),
+    ])
+    const effect = this.#pick([
+      ...(['cut', 'cut', 'half-open', 'late', 'late'] as const),
+      ...(['error', 'terminate', 'standby cancelled'] as const),
+    ])
+    return { of, phase, effect, skip: below(this.#random, 4) }
+  }
+
+  #shards(): number {
+    return this.#pick(shardNumbers)
+  }
+
+  #pick<T>(from: readonly T[]): T {
+    return from[below(this.#random, from.length)]
+  }
+}
