@@ -10,6 +10,7 @@ import { type Clock, systemClock } from './clock.js'
 import type { Config } from './config.js'
 import { digestChain } from './journal/digest.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './journal/embedded.js'
+import { impatientDatabase } from './journal/impatient-database.js'
 import { migrate } from './journal/migrate.js'
 import { postgresDatabase } from './journal/postgres.js'
 import { postgresStore } from './journal/postgres-session.js'
@@ -100,7 +101,10 @@ export class DaybookNode {
       await client.end().catch(() => undefined)
     }
     const { process, book } = this.#config
-    const database = postgresDatabase(connectionString, process.commitTimeoutMs)
+    const database = impatientDatabase(
+      postgresDatabase(connectionString, process.commitTimeoutMs),
+      this.clock,
+    )
     const { layout } = await recover({
       database,
       shards: process.shards,

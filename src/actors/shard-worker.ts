@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
 import { digestChain } from '../journal/digest.js'
+import { impatientDatabase } from '../journal/impatient-database.js'
 import { postgresDatabase } from '../journal/postgres.js'
 import { postgresStore } from '../journal/postgres-session.js'
 import { shardMetrics } from '../metrics.js'
@@ -22,7 +23,9 @@ const peers: (MessagePort | undefined)[] = []
 
 const shard = new Shard(options, {
   clock: systemClock,
-  store: postgresStore(postgresDatabase(connectionString, options.commitTimeoutMs)),
+  store: postgresStore(
+    impatientDatabase(postgresDatabase(connectionString, options.commitTimeoutMs), systemClock),
+  ),
   random: Math.random,
   chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),
   send: (frame) => port.postMessage(frame, [frame]),

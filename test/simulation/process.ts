@@ -5,6 +5,7 @@ import type { RecoveryPlan } from '../../src/actors/shard-recovery.js'
 import type { Clock } from '../../src/clock.js'
 import type { Database } from '../../src/journal/database.js'
 import { digestChain } from '../../src/journal/digest.js'
+import { impatientDatabase } from '../../src/journal/impatient-database.js'
 import type { StreamCounts } from '../../src/journal/message-counts.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { plainReader } from '../../src/journal/reader.js'
@@ -50,6 +51,8 @@ export class SimulatedProcess {
   readonly shardCount: number
   readonly shards: Shard[] = []
   state: 'starting' | 'serving' | 'stopping' | 'ended' = 'starting'
+  /** It has come to serve at some time. */
+  hasServed = false
   layout: Layout | undefined
   client: ProcessClient | undefined
   readonly main: Thread
@@ -149,9 +152,10 @@ export class SimulatedProcess {
       Int32Array.from({ length: slotCount }, (_, slot) => layout.shardOf(slot)),
     )
     this.#router = router
-    this.client = new ProcessClient(router, plainReader(this.#database))
+    this.client = new ProcessClient(router, plainReader(this.#readerDatabase()))
     for (const frame of this.#early.splice(0)) router.receive(frame)
     this.state = 'serving'
+    this.hasServed = true
     this.#parts.onServing(this)
   }
 
@@ -253,8 +257,17 @@ export class SimulatedProcess {
     return new Channel(this.#parts, to, `${this.name} ${name}`)
   }
 
+  /** As the pool of src/journal/reader.ts, which gives a statement no longer than a commit. */
+  #readerDatabase(): Database {
+    const { postgres, settings } = this.#parts
+    const database = postgres.databaseFor(this.main, settings.commitTimeoutMs)
+    return impatientDatabase(database, this.#clockOf(this.main), settings.commitTimeoutMs)
+  }
+
   #databaseOf(thread: Thread): Database {
-    return this.#parts.postgres.databaseFor(thread, this.#parts.settings.commitTimeoutMs)
+    const { postgres, settings } = this.#parts
+    const database = postgres.databaseFor(thread, settings.commitTimeoutMs)
+    return impatientDatabase(database, this.#clockOf(thread))
   }
 
   #clockOf(thread: Thread): Clock {

@@ -45,7 +45,7 @@ export function isDefinite(answer: ClientAnswer): boolean {
     case 'overloaded':
       return false
     case 'refused':
-      return !transientRefusals.includes(answer.code)
+      return answer.code !== 'journal_unavailable'
     case 'batch':
       return answer.items.every((item) => item.outcome !== 'refused' || isDefinite(item))
     default:
@@ -57,5 +57,3 @@ export function isDefinite(answer: ClientAnswer): boolean {
 export function isUnknown(answer: ClientAnswer): boolean {
   return answer.outcome === 'unanswered' || answer.outcome === 'lost'
 }
-
-const transientRefusals: readonly string[] = ['journal_unavailable', 'funds_reserved']

@@ -192,9 +192,12 @@ export class World {
     )
     for (const { command } of open) {
       for (let attempt = 0; ; attempt++) {
+        await this.#until('a process serves', () => this.#serving !== undefined)
         const request = this.#send(command, this.#serving)
         await this.#until('an answer', () => request.answer !== undefined)
         if (request.answer !== undefined && isDefinite(request.answer)) break
+        const againAtMs = this.#scheduler.nowMs + 100
+        await this.#run(() => false, againAtMs)
         expect(attempt < 50, 10, () => `${describeCommand(command)} is never answered`)
       }
     }

@@ -76,10 +76,9 @@ export class Oracle {
   /** A process has ended by itself: that is right only if another one has taken over. */
   ended(process: SimulatedProcess, fault: Error & { code?: string }): void {
     const isTaken = this.#takenOver.has(process.owner)
-    const isExpected =
-      process.state === 'starting' || fault.code === undefined
-        ? isOfPostgres(fault) || isTaken
-        : fault.code === 'fenced' && isTaken
+    const isExpected = process.hasServed
+      ? fault.code === 'fenced' && isTaken
+      : isTaken || isOfPostgres(fault)
     expect(isExpected, 0, () => `${process.name} has stopped: ${fault.stack}`)
   }
 
