@@ -98,6 +98,11 @@ export class SimulatedPostgres {
     this.#server.conditions.fullDisk(forMs)
   }
 
+  /** What pg_stat_activity would show. */
+  get backends(): readonly { pid: number; name: string; phase: string }[] {
+    return [...this.#server.backends.values()]
+  }
+
   /** An operator ends backends. */
   terminateBackends(
     pick: (backend: { pid: number; name: string; phase: string }) => boolean,
