@@ -85,7 +85,9 @@ export class SimulatedConnection implements DatabaseConnection, ClientEnd {
   async query<Row>(text: string, values: unknown[] = []): Promise<Result<Row>> {
     const outcomes = await this.#ask(text, values, [])
     const { tag, rows, count } = outcomes[outcomes.length - 1]
-    return { rows: rows as Row[], rowCount: count ?? rows.length, command: tag }
+    const counts = tag === 'SELECT' || tag === 'INSERT'
+    const rowCount = count ?? (counts ? rows.length : null)
+    return { rows: rows as Row[], rowCount, command: tag }
   }
 
   async copyIn(text: string, rows: Buffer): Promise<string[]> {
