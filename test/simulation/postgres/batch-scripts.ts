@@ -109,10 +109,9 @@ export const batchScripts: readonly Script[] = [
       const one = await stage.connect('transaction')
       await stage.tell('one', openBatch(one, sealedBatch(1, state)))
       const second = stage.later(session.commit(sealedBatch(1, state, 3)))
-      const told = stage.tell('other', second)
       await stage.server.untilBlocked(1)
       await stage.tell('one', one.query('commit'))
-      await told
+      await stage.tell('other', second)
       await stage.look(1)
     },
   },

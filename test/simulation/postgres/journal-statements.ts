@@ -67,7 +67,7 @@ function* insert({ server, transaction }: Session, row: JournalRow): Steps<void>
   if (!transaction.hasPartition(Math.floor(firstSeq / partitionSeqs))) {
     throw new ServerError('23514', 'no partition of relation "journal" found for row')
   }
-  const key = `journal ${stream}/${firstSeq}/${part}`
+  const key = `key ${stream}/${firstSeq}/${part}`
   if (server.tables.hasChunk(row)) throw duplicate(key)
   // A key that somebody else has inserted and not committed is waited for.
   const lock = yield* server.locks.take(key, transaction)

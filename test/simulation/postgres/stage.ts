@@ -29,6 +29,7 @@ export class Stage {
   readonly server: Server
   readonly said: string[] = []
   readonly #connections: { close(): void }[] = []
+  #looker: { session: JournalSession; connection: DatabaseConnection } | undefined
 
   constructor(server: Server) {
     this.server = server
@@ -66,11 +67,13 @@ export class Stage {
   }
 
   /** A session of the journal, and the connection behind it. */
-  async session(): Promise<{ session: JournalSession; connection: DatabaseConnection }> {
+  async session(
+    name = 'daybook journal',
+  ): Promise<{ session: JournalSession; connection: DatabaseConnection }> {
     let connection: DatabaseConnection | undefined
     const store = postgresStore({
       connect: async (options) => {
-        connection = await this.server.database.connect(options)
+        connection = await this.server.database.connect({ ...options, name })
         return connection
       },
     })
@@ -106,7 +109,8 @@ export class Stage {
 
   /** Says what everybody sees of these streams and of their journal. */
   async look(...streams: number[]): Promise<void> {
-    const { session, connection } = await this.session()
+    this.#looker ??= await this.session('looker')
+    const { session, connection } = this.#looker
     for (const stream of streams) {
       const { rows } = await connection.query(headText, [stream])
       const parts: string[] = []
@@ -114,7 +118,6 @@ export class Stage {
         parts.push(`${firstSeq}/${part}*${n}@${epoch}:${payload.length}`)
       this.say(`stream ${stream}: ${show(rows)} ${parts.join(' ')}`)
     }
-    session.close()
   }
 
   close(): void {
