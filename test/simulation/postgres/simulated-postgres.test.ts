@@ -6,6 +6,7 @@ import { readLayout, takeOver } from '../../../src/journal/take-over.js'
 import type { Thread } from '../scheduler.js'
 import { sealedBatch } from './sealed-batch.js'
 import { SimulatedSetting } from './simulated-setting.js'
+import { openBatch } from './stage.js'
 
 const seeds = 40
 const silent = () => undefined
@@ -110,6 +111,7 @@ t.test('behind a silent link a backend stays until somebody ends it', async (t) 
     await setting.pass(60_000)
     t.notOk(setting.postgres.isIdle)
     t.equal(setting.postgres.backends.length, 1)
+    await t.resolves(setting.run(insertAndForget(setting, state)), 'it has inserted nothing yet')
     const other = await setting.run(open(setting))
     t.match(await setting.run(other.settle(1, 'me')), { head: 0, epoch: state.epoch + 1 })
     t.equal(setting.postgres.backends.length, 1, 'that of the other session')
@@ -171,6 +173,15 @@ async function takenOver(setting: SimulatedSetting): Promise<void> {
   const connection = await database.connect({ name: 'test' }).catch(() => undefined)
   if (connection === undefined) return await takenOver(setting)
   await takeOver(connection, 'me', await readLayout(connection), silent)
+  await connection.end()
+}
+
+/** Writes a batch that nobody wants, and takes it back. */
+async function insertAndForget(setting: SimulatedSetting, state: StreamState): Promise<void> {
+  const database = setting.postgres.databaseFor(setting.thread, 5000)
+  const connection = await database.connect({ name: 'test' })
+  await openBatch(connection, sealedBatch(1, state))
+  await connection.query('rollback')
   await connection.end()
 }
 
