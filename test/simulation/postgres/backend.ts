@@ -264,7 +264,8 @@ export class Backend implements Session, Task {
       this.#failTransaction()
       answered = { outcomes: [], error: new ServerError('57014', 'canceling statement') }
     }
-    this.#wire.answer(answered, strike === 'late' ? lateMs(this.server.random) : 0)
+    if (strike === 'cut') this.#wire.breakOff(answered)
+    else this.#wire.answer(answered, strike === 'late' ? lateMs(this.server.random) : 0)
     if (this.#isDying) this.end(terminated())
     else this.#readNext()
   }
@@ -275,7 +276,7 @@ export class Backend implements Session, Task {
     possible: (effect: StrikeEffect) => boolean,
   ): StrikeEffect | undefined {
     const strike = this.server.strikes.at(this.message.kinds, phase, possible)
-    if (strike === 'cut') this.#wire.cut()
+    if (strike === 'cut' && phase !== 'before the answer') this.#wire.cut()
     if (strike === 'half-open') this.#wire.fallSilent()
     return strike
   }

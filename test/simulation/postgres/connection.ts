@@ -7,6 +7,7 @@ import type {
 import type { Thread } from '../scheduler.js'
 import { journalRows } from './copied-rows.js'
 import { Purpose } from './purpose.js'
+import { ReceivedRows } from './received-rows.js'
 import type { Server } from './server.js'
 import type { Answer, Message } from './session.js'
 import { type Outcome, stepsOf } from './statements.js'
@@ -49,6 +50,8 @@ export class SimulatedDatabase implements Database {
 
 interface Request {
   message: Message
+  /** Where the rows of a COPY TO go. */
+  received: ReceivedRows | undefined
   done: (outcomes: readonly Outcome[]) => void
   failed: (error: Error) => void
 }
@@ -68,7 +71,7 @@ export class SimulatedConnection implements DatabaseConnection, ClientEnd {
   #lost: Error | undefined
   #onReady!: (error: Error | undefined) => void
   #onEnd: () => void = () => undefined
-  #onNotice: (code: string | undefined) => void = () => undefined
+  #noticeListener: (code: string | undefined) => void = () => undefined
 
   constructor(server: Server, thread: Thread, name: string, random: () => number) {
     this.name = name
@@ -85,7 +88,9 @@ export class SimulatedConnection implements DatabaseConnection, ClientEnd {
   async query<Row>(text: string, values: unknown[] = []): Promise<Result<Row>> {
     const outcomes = await this.#ask(text, values, [])
     const { tag, rows, count } = outcomes[outcomes.length - 1]
-    return { rows: rows as Row[], rowCount: count ?? rows.length, command: tag }
+    const counts = tag === 'SELECT' || tag === 'INSERT'
+    const rowCount = count ?? (counts ? rows.length : null)
+    return { rows: rows as Row[], rowCount, command: tag }
   }
 
   async copyIn(text: string, rows: Buffer): Promise<string[]> {
@@ -95,16 +100,16 @@ export class SimulatedConnection implements DatabaseConnection, ClientEnd {
   }
 
   async *copyOut(text: string): AsyncIterable<Buffer[]> {
-    const [{ copied }] = await this.#ask(text, [], [])
-    if (copied === undefined) throw new Error(`not a COPY TO: ${text}`)
-    for (const row of copied) yield row.fields
+    const received = new ReceivedRows()
+    this.#ask(text, [], [], received).then(
+      () => received.end(undefined),
+      (error) => received.end(error),
+    )
+    for await (const row of received) yield row.fields
   }
 
-  onNotice(listener: (code: string | undefined) => void): void
-  onNotice(code: string): void
-  onNotice(of: string | ((code: string | undefined) => void)): void {
-    if (typeof of === 'string') this.#onNotice(of)
-    else this.#onNotice = of
+  onNotice(listener: (code: string | undefined) => void): void {
+    this.#noticeListener = listener
   }
 
   close(): void {
@@ -133,6 +138,14 @@ export class SimulatedConnection implements DatabaseConnection, ClientEnd {
     this.#sendNext()
   }
 
+  onWarning(code: string): void {
+    if (!this.#isClosed) this.#noticeListener(code)
+  }
+
+  onRows(rows: readonly JournalRow[]): void {
+    if (!this.#isClosed) this.#underWay?.received?.add(rows)
+  }
+
   onAnswer({ outcomes, error }: Answer): void {
     const request = this.#underWay
     if (this.#isClosed || this.#lost !== undefined || request === undefined) return
@@ -157,6 +170,7 @@ export class SimulatedConnection implements DatabaseConnection, ClientEnd {
     text: string,
     values: readonly unknown[],
     rows: readonly JournalRow[],
+    received?: ReceivedRows,
   ): Promise<readonly Outcome[]> {
     return new Promise((done, failed) => {
       if (this.#lost !== undefined) {
@@ -175,7 +189,7 @@ export class SimulatedConnection implements DatabaseConnection, ClientEnd {
         failure: undefined,
         hasCommitted: false,
       }
-      this.#requests.push({ message, done, failed })
+      this.#requests.push({ message, received, done, failed })
       this.#sendNext()
     })
   }

@@ -49,14 +49,18 @@ export const journalStatements: readonly Statement[] = [
   },
 ]
 
+/** COPY gathers so many rows before it inserts them, and a binary one counts no bytes. */
+const gatheredRowsMax = 1000
+
 function* copyIn(session: Session): Steps<Outcome> {
   const { server, message } = session
+  const { rows } = message
   server.assertDiskHasRoom()
-  for (let index = 0; ; index++) {
+  for (let from = 0; from < rows.length; from += gatheredRowsMax) {
+    const to = Math.min(from + gatheredRowsMax, rows.length)
     // The client may have been cut off in the middle of its rows.
-    while (index >= message.arrived && message.arrived < message.rows.length) yield moreRows
-    if (index >= message.rows.length) break
-    yield* insert(session, message.rows[index])
+    while (message.arrived < to) yield moreRows
+    for (let index = from; index < to; index++) yield* insert(session, rows[index])
   }
   if (message.failsAfterItsRows) throw new ServerError('53100', 'could not extend file')
   return { tag: 'COPY', rows: [] }
@@ -67,7 +71,7 @@ function* insert({ server, transaction }: Session, row: JournalRow): Steps<void>
   if (!transaction.hasPartition(Math.floor(firstSeq / partitionSeqs))) {
     throw new ServerError('23514', 'no partition of relation "journal" found for row')
   }
-  const key = `journal ${stream}/${firstSeq}/${part}`
+  const key = `key ${stream}/${firstSeq}/${part}`
   if (server.tables.hasChunk(row)) throw duplicate(key)
   // A key that somebody else has inserted and not committed is waited for.
   const lock = yield* server.locks.take(key, transaction)

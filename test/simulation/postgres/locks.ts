@@ -8,21 +8,25 @@ const deadlockMs = 1000
 
 /**
  * Locks of rows, of keys that are not committed yet, and advisory ones, each held by one transaction
- * until its end; who waits gets it in the order of asking.
+ * until its end. Who waits gets it in the order of asking, with two exceptions that the real server
+ * has: when a row has gone from hand to hand, a newcomer can come before those who have waited for
+ * its older version; and all who wait for a key try again at once.
  */
 export class LockTable {
   readonly #scheduler: Scheduler
+  readonly #random: () => number
   readonly #locks = new Map<string, Lock>()
 
-  constructor(scheduler: Scheduler) {
+  constructor(scheduler: Scheduler, random: () => number) {
     this.#scheduler = scheduler
+    this.#random = random
   }
 
   /** Returns with the lock held, and whether it was before; fails with 55P03 or 40P01. */
   *take(name: string, transaction: Transaction): Steps<'taken' | 'held before'> {
     let lock = this.#locks.get(name)
     if (lock === undefined) {
-      lock = new Lock(name)
+      lock = new Lock(name, this.#random)
       this.#locks.set(name, lock)
     }
     if (lock.holder === transaction) return 'held before'
@@ -49,9 +53,18 @@ class Lock {
   readonly name: string
   holder: Transaction | undefined
   readonly queue: LockWait[] = []
+  readonly #random: () => number
+  #wasHandedOver = false
 
-  constructor(name: string) {
+  constructor(name: string, random: () => number) {
     this.name = name
+    this.#random = random
+  }
+
+  join(wait: LockWait): void {
+    const overtakes = this.#wasHandedOver && this.queue.length > 0 && this.#random() < 0.2
+    if (overtakes) this.queue.unshift(wait)
+    else this.queue.push(wait)
   }
 
   giveTo(transaction: Transaction): void {
@@ -61,8 +74,10 @@ class Lock {
 
   /** Nobody holds the lock: the first in the queue gets it. */
   promote(): void {
-    const next = this.queue.shift()
+    const at = this.name.startsWith('key ') ? Math.floor(this.#random() * this.queue.length) : 0
+    const [next] = this.queue.splice(at, 1)
     if (next === undefined) return
+    this.#wasHandedOver = true
     this.giveTo(next.transaction)
     next.granted()
     // The next one waited for its turn; from here on it waits for this transaction.
@@ -96,7 +111,7 @@ class LockWait implements Wait {
   begin(task: Task): void {
     this.#task = task
     this.transaction.waitsFor = this
-    this.#lock.queue.push(this)
+    this.#lock.join(this)
     this.restart()
   }
 

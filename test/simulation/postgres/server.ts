@@ -30,7 +30,7 @@ export class Server {
     this.scheduler = scheduler
     this.random = choices.of('postgres server')
     this.tables = new CommittedTables(randomUuid(choices.of('postgres book')))
-    this.locks = new LockTable(scheduler)
+    this.locks = new LockTable(scheduler, choices.of('postgres locks'))
     this.conditions = new Conditions(scheduler, choices.of('postgres disk'), parts.onHit)
     this.strikes = new Strikes(parts.onHit)
     this.onCommit = parts.onCommit

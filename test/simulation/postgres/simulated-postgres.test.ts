@@ -1,15 +1,12 @@
-import t, { type Test } from 'tap'
-import { digestChain, emptyDigest } from '../../../src/journal/digest.js'
+import t from 'tap'
 import { openGeneration } from '../../../src/journal/generation.js'
 import { postgresStore } from '../../../src/journal/postgres-session.js'
-import { Replay } from '../../../src/journal/replay.js'
 import type { JournalSession, StreamState } from '../../../src/journal/session.js'
 import { readLayout, takeOver } from '../../../src/journal/take-over.js'
-import { JournalWriter } from '../../../src/journal/writer.js'
 import type { Thread } from '../scheduler.js'
-import { batchAfter, sealedBatch } from './sealed-batch.js'
+import { sealedBatch } from './sealed-batch.js'
 import { SimulatedSetting } from './simulated-setting.js'
-import type { StatementKind, Strike, StrikeEffect, StrikePhase } from './strikes.js'
+import { openBatch } from './stage.js'
 
 const seeds = 40
 const silent = () => undefined
@@ -114,6 +111,7 @@ t.test('behind a silent link a backend stays until somebody ends it', async (t) 
     await setting.pass(60_000)
     t.notOk(setting.postgres.isIdle)
     t.equal(setting.postgres.backends.length, 1)
+    await t.resolves(setting.run(insertAndForget(setting, state)), 'it has inserted nothing yet')
     const other = await setting.run(open(setting))
     t.match(await setting.run(other.settle(1, 'me')), { head: 0, epoch: state.epoch + 1 })
     t.equal(setting.postgres.backends.length, 1, 'that of the other session')
@@ -170,97 +168,20 @@ t.test('connecting ends with the time that it may take', async (t) => {
   t.same(setting.hits.at(-1), 'late before the answer (connect)')
 })
 
-const kinds: StatementKind[] = ['batch', 'settle', 'confirm', 'partition', 'connect']
-const phases: StrikePhase[] = [
-  ...(['on the way', 'half arrived', 'before the fence', 'while it commits'] as const),
-  'before the answer',
-]
-const effects: StrikeEffect[] = [
-  ...(['cut', 'half-open', 'late', 'error', 'terminate', 'standby cancelled'] as const),
-]
-
-t.test('whatever strikes a writer, nothing is lost and nothing is written twice', async (t) => {
-  const hits = new Set<string>()
-  let seed = 0
-  const all = kinds.flatMap((of) =>
-    phases.flatMap((phase) => effects.map((effect) => ({ of, phase, effect }))),
-  )
-  for (const strike of all) {
-    for (const skip of [0, 1, 3]) {
-      seed += 1
-      const setting = new SimulatedSetting(seed)
-      setting.postgres.strike({ ...strike, skip })
-      if (seed % 4 === 0) setting.postgres.slowDisk(10_000)
-      await writes(t, setting)
-      for (const hit of setting.hits) hits.add(hit)
-    }
-  }
-  hits.delete('slow disk')
-  const expected = all
-    .filter((strike) => canStrike(strike))
-    .map(({ of, phase, effect }) => `${effect} ${phase} (${of})`)
-  t.same([...hits].sort(), expected.sort(), 'each that makes sense has struck')
-})
-
-/** Whether there is such a moment in the life of such a statement. */
-function canStrike({ of, phase, effect }: Omit<Strike, 'skip'>): boolean {
-  const commits = of === 'batch' || of === 'settle'
-  if (effect === 'standby cancelled') return phase === 'before the answer' && commits
-  if (phase === 'before the fence') return of === 'batch'
-  if (phase === 'while it commits') return commits
-  // What is committed cannot fail any more.
-  return !(phase === 'before the answer' && effect === 'error' && of === 'batch')
-}
-
-/** A writer that takes its stream and writes ten batches, each as soon as the last is in. */
-async function writes(t: Test, setting: SimulatedSetting): Promise<void> {
-  const { postgres, thread } = setting
-  const database = postgres.databaseFor(thread, 5000)
-  let committed = 0
-  let stopped: Error | undefined
-  const writer = new JournalWriter(
-    { stream: 1, owner: 'me', leaseMs: 10_000, commitTimeoutMs: 5000 },
-    {
-      store: postgresStore(database),
-      clock: setting.clockOf(thread),
-      random: () => 0.5,
-      chain: digestChain(),
-      listener: {
-        onCommitted: () => {
-          committed += 1
-        },
-        onIdle: () => undefined,
-        onConfirmed: () => undefined,
-        onTrouble: () => undefined,
-        onStopped: (fault) => {
-          stopped = fault
-        },
-      },
-    },
-  )
-  await setting.run(takenOver(setting))
-  const { head } = await setting.run(writer.open(), 600_000)
-  writer.ready()
-  for (let batch = 0; batch < 10; batch++) {
-    writer.send(batchAfter(1, head + batch * 100, 100))
-    await setting.run(setting.until(() => committed > batch || stopped !== undefined))
-    if (batch === 5) await setting.pass(5000)
-    await setting.run(setting.until(() => writer.isIdle()))
-  }
-  writer.close()
-  await setting.pass(60_000)
-  const row = postgres.tables.streams.get(1)
-  const replay = new Replay(1, { seq: 0, digest: emptyDigest }, digestChain())
-  for (const chunk of postgres.tables.chunks.get(1) ?? []) replay.read(chunk, silent)
-  t.doesNotThrow(() => replay.assertEnd(row?.head ?? -1, row?.digest ?? emptyDigest))
-  t.same([row?.head, stopped], [1000, undefined])
-}
-
 async function takenOver(setting: SimulatedSetting): Promise<void> {
   const database = setting.postgres.databaseFor(setting.thread, 5000)
   const connection = await database.connect({ name: 'test' }).catch(() => undefined)
   if (connection === undefined) return await takenOver(setting)
   await takeOver(connection, 'me', await readLayout(connection), silent)
+  await connection.end()
+}
+
+/** Writes a batch that nobody wants, and takes it back. */
+async function insertAndForget(setting: SimulatedSetting, state: StreamState): Promise<void> {
+  const database = setting.postgres.databaseFor(setting.thread, 5000)
+  const connection = await database.connect({ name: 'test' })
+  await openBatch(connection, sealedBatch(1, state))
+  await connection.query('rollback')
   await connection.end()
 }
 

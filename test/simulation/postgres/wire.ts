@@ -5,19 +5,26 @@ import type { Server } from './server.js'
 import { ServerError } from './server-error.js'
 import type { Answer, Message } from './session.js'
 import { lateMs, type StrikeEffect } from './strikes.js'
+import type { JournalRow } from './tables.js'
 
 /** The client's end of a connection. */
 export interface ClientEnd {
   readonly name: string
   onReady(): void
+  /** Some of the rows of a COPY TO. */
+  onRows(rows: readonly JournalRow[]): void
   onAnswer(answer: Answer): void
-  onNotice(code: string): void
+  onWarning(code: string): void
   /** The connection is of no use any more. */
   onLost(error: Error): void
 }
 
 /** A client that has sent something hears of a silent link when the kernel gives up (tcp_retries2). */
 const silenceMsMax = 925_000
+
+/** A server sends rows as they come, so many at a time; long answers in so many pieces. */
+const pieceRowsMin = 8
+const piecesMax = 8
 
 /**
  * One connection between a thread and the server: what is sent arrives in order, after a while. A
@@ -61,7 +68,10 @@ export class Wire {
 
   /** The client asks for a connection. */
   dial(): void {
-    const strike = this.#server.strikes.at(['connect'], 'on the way', isNotStandby)
+    const { strikes } = this.#server
+    const strike =
+      strikes.at(['connect'], 'on the way', isNotStandby) ??
+      strikes.at(['connect'], 'half arrived', isNotStandby)
     if (strike === 'half-open') this.fallSilent()
     const hangsForMs = this.#server.conditions.hangsForMs()
     this.#toServer(hangsForMs + (strike === 'late' ? lateMs(this.#random) : 0), () => {
@@ -147,11 +157,30 @@ export class Wire {
   }
 
   answer(answer: Answer, heldMs: number): void {
+    this.#sendRows(answer, 1)
     this.#toClient(heldMs, () => this.#client.onAnswer(answer))
   }
 
+  /** The connection breaks in the middle of an answer. */
+  breakOff(answer: Answer): void {
+    this.#sendRows(answer, this.#random())
+    this.#lose(reset())
+    this.close()
+  }
+
+  /** Sends rows in pieces, between which the client has time for other things. */
+  #sendRows({ outcomes }: Answer, share: number): void {
+    const rows = outcomes[0]?.copied ?? []
+    const count = Math.floor(rows.length * share)
+    const pieceRows = Math.max(pieceRowsMin, Math.ceil(count / piecesMax))
+    for (let from = 0; from < count; from += pieceRows) {
+      const piece = rows.slice(from, Math.min(from + pieceRows, count))
+      this.#toClient(0, () => this.#client.onRows(piece))
+    }
+  }
+
   notice(code: string): void {
-    this.#toClient(0, () => this.#client.onNotice(code))
+    this.#toClient(0, () => this.#client.onWarning(code))
   }
 
   /** The server closes; with `fatal` it says why before. */
