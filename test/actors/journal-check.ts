@@ -4,25 +4,25 @@ import { bookDigest } from '../../src/actors/digest.js'
 import { ShardRecovery } from '../../src/actors/shard-recovery.js'
 import { digestChain } from '../../src/journal/digest.js'
 import type { JournalStore } from '../../src/journal/session.js'
-import { readLayout } from '../../src/journal/take-over.js'
+import type { BookLayout } from '../../src/journal/take-over.js'
 import { plansOf } from '../../src/recovery.js'
 import { withClient } from './book-database.js'
 
-/** The digest that a restart to `shards` shards would come to; takes nothing over. */
+/** The digest that a restart of a book to `shards` shards would come to; takes nothing over. */
 export async function digestOfJournal(
-  connectionString: string,
+  book: BookLayout,
   store: JournalStore,
   shards: number,
 ): Promise<bigint> {
-  const { layout, ...rest } = await withClient(connectionString, readLayout)
-  const read = plansOf({ layout, ...rest }, shards).map(async (plan) => {
+  const { layout } = book
+  const read = plansOf(book, shards).map(async (plan) => {
     const limits = { accountsMax: 1000, transactionsMax: 100_000 }
-    const book = new Book([1, 2], limits, plan.place)
+    const shard = new Book([1, 2], limits, plan.place)
     const parts = { store, chain: digestChain(), onProgress: () => undefined }
-    const recovery = new ShardRecovery(book, plan, parts)
+    const recovery = new ShardRecovery(shard, plan, parts)
     await recovery.warmUp()
     recovery.finish(layout.streams[plan.place.shard] ?? 0, layout)
-    return book
+    return shard
   })
   return bookDigest(await Promise.all(read))
 }

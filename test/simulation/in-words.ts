@@ -18,10 +18,13 @@ export function describeAct(act: Act): string {
       return `the newest process is frozen for ${Math.round(act.forMs)} ms`
     case 'set clock':
       return `somebody sets the wall clock by ${act.byMs} ms`
-    case 'strike': {
-      const { of, phase, effect, skip } = act.strike
-      return `armed: "${effect}" ${phase}, at statement "${of}" after ${skip} others`
-    }
+    case 'strike':
+      return act.strikes
+        .map(
+          ({ of, phase, effect, skip }) =>
+            `armed: "${effect}" ${phase}, at statement "${of}" after ${skip} others`,
+        )
+        .join('; ')
     case 'crash postgres':
       return `kill -9 of Postgres, which is away for ${Math.round(act.forMs)} ms`
     case 'terminate backends':

@@ -53,7 +53,9 @@ export function isDefinite(answer: ClientAnswer): boolean {
   }
 }
 
-/** Whether the command may have taken effect without its client knowing. */
-export function isUnknown(answer: ClientAnswer): boolean {
-  return answer.outcome === 'unanswered' || answer.outcome === 'lost'
+/** Whether the command, or some of it, has taken effect. */
+export function isDone(answer: ClientAnswer): boolean {
+  const { outcome } = answer
+  if (outcome === 'batch') return answer.items.some((item) => item.outcome !== 'refused')
+  return outcome === 'accepted' || outcome === 'replayed'
 }

@@ -18,7 +18,7 @@ export type Act =
   | { act: 'start'; shards: number }
   | { act: 'freeze'; forMs: number }
   | { act: 'set clock'; byMs: number }
-  | { act: 'strike'; strike: Strike }
+  | { act: 'strike'; strikes: Strike[] }
   | { act: 'crash postgres' | DatabaseTrouble; forMs: number }
   | { act: 'terminate backends' }
 
@@ -38,6 +38,8 @@ export interface Script {
   slowShare: number
   slowMsMax: number
   steps: Step[]
+  /** After the last step everything is started once more, with so many shards. */
+  shardsAtLast: number
 }
 
 const shardNumbers = [1, 2, 2, 3, 3, 4, 5] as const
@@ -81,7 +83,7 @@ class ScriptWriter {
   write(): Script {
     const steps: Step[] = []
     const count = 15 + below(this.#random, 40)
-    const faultShare = this.#faults.length === 0 ? 0 : 0.05 + this.#random() * 0.2
+    const faultShare = this.#faults.length === 0 ? 0 : 0.08 + this.#random() * 0.32
     for (let index = 0; index < count; index++) {
       const afterMs = this.#pause()
       this.#elapsedMs += afterMs
@@ -101,6 +103,7 @@ class ScriptWriter {
       slowShare: this.#pick([0, 0.01, 0.05, 0.2]),
       slowMsMax: this.#pick([20, 300, 3000]),
       steps,
+      shardsAtLast: this.#shards(),
     }
   }
 
@@ -128,7 +131,7 @@ class ScriptWriter {
       case 'postgres':
         return this.#databaseTrouble()
       case 'strikes':
-        return { act: 'strike', strike: this.#strike() }
+        return { act: 'strike', strikes: this.#strikes() }
     }
   }
 
@@ -144,10 +147,14 @@ class ScriptWriter {
     return { act: this.#pick(databaseTroubles), forMs }
   }
 
+  #strikes(): Strike[] {
+    return Array.from({ length: 1 + below(this.#random, 3) }, () => this.#strike())
+  }
+
   #strike(): Strike {
     const of = this.#pick([
-      ...(['batch', 'batch', 'batch', 'batch', 'settle', 'settle', 'confirm'] as const),
-      ...(['take-over', 'open generation', 'read', 'connect', 'any'] as const),
+      ...(['batch', 'batch', 'batch', 'batch', 'batch', 'settle', 'settle'] as const),
+      ...(['take-over', 'open generation', 'confirm', 'read', 'connect', 'any'] as const),
     ])
     const phase = this.#pick([
       ...(['on the way', 'half arrived', 'before the fence'] as const),
@@ -157,7 +164,7 @@ class ScriptWriter {
       ...(['cut', 'cut', 'half-open', 'late', 'late'] as const),
       ...(['error', 'terminate', 'standby cancelled'] as const),
     ])
-    return { of, phase, effect, skip: below(this.#random, 4) }
+    return { of, phase, effect, skip: below(this.#random, 3) }
   }
 
   #shards(): number {

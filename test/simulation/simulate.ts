@@ -13,6 +13,8 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '200' },
     from: { type: 'string', default: '1' },
     trace: { type: 'boolean', default: false },
+    /** Says which seed fails, and does not shrink it. */
+    plainly: { type: 'boolean', default: false },
   },
 })
 
@@ -55,7 +57,7 @@ async function tell(seed: number): Promise<void> {
   const { violation } = await new World(script, { trace: false }).run()
   if (violation === undefined) throw new Error(`seed ${seed} does not replay`)
   process.stdout.write(`seed ${seed} breaks promise ${violation.promise}: ${violation.message}\n`)
-  if (values.trace) return
+  if (values.trace || values.plainly) return
   const shrunk = await shrink(script, violation)
   const { length } = script.steps
   process.stdout.write(`${shrunk.script.steps.length} of ${length} steps are enough for it:\n\n`)

@@ -1,3 +1,7 @@
+import type { Database } from '../../src/journal/database.js'
+import { postgresStore } from '../../src/journal/postgres-session.js'
+import { readLayout } from '../../src/journal/take-over.js'
+import { digestOfJournal } from '../actors/journal-check.js'
 import { below } from '../actors/random.js'
 import { Choices } from './choices.js'
 import type { ClientAnswer, Command } from './commands.js'
@@ -6,8 +10,8 @@ import { Oracle } from './oracle/oracle.js'
 import { expect, Violation } from './oracle/violation.js'
 import { type Commit, SimulatedPostgres } from './postgres/simulated-postgres.js'
 import { type ProcessParts, SimulatedProcess } from './process.js'
-import { isDefinite, isRead, type Request } from './request.js'
-import { Scheduler } from './scheduler.js'
+import { isDefinite, isDone, isRead, type Request } from './request.js'
+import { Scheduler, Thread } from './scheduler.js'
 import { type Act, beginningMs, type Script } from './script.js'
 import { opening } from './workload.js'
 
@@ -93,10 +97,49 @@ export class World {
     await this.#play()
     this.#heal()
     await this.#until('one process serves', () => this.#isAlone)
+    await this.#until('every request has an answer', () => this.#underWay === 0)
+    await this.#restart()
     await this.#askAgain()
     await this.#until('all is quiet', () => this.#isQuiet)
+    await this.#compareDigests()
     this.#isOver = true
     this.#watched(() => this.#finish())
+  }
+
+  /** Once more from the journal alone, mostly with another number of shards. */
+  async #restart(): Promise<void> {
+    this.#shards = this.#script.shardsAtLast
+    for (const each of this.#alive) each.kill()
+    await this.#until('one process serves', () => this.#isAlone)
+  }
+
+  /** What is in memory is what any number of shards would read from the journal. */
+  async #compareDigests(): Promise<void> {
+    const random = this.#choices.of('digest')
+    const shards = 1 + below(random, 4)
+    const checker = new Thread(this.#scheduler, 'checker', (error) => this.#fail(error))
+    const database = this.#postgres.databaseFor(checker, restMsMax)
+    for (;;) {
+      await this.#until('all is quiet', () => this.#isQuiet)
+      const { commit } = this.#oracle
+      let digest: bigint | undefined
+      checker.after(0, () => {
+        readDigest(database, shards).then(
+          (read) => {
+            digest = read
+          },
+          (error: Error) => this.#fail(error),
+        )
+      })
+      await this.#until('the journal is read', () => digest !== undefined)
+      await this.#until('all is quiet', () => this.#isQuiet)
+      // A hold may have expired meanwhile.
+      if (this.#oracle.commit !== commit) continue
+      const [serving] = this.#alive
+      const text = `${shards} shards read another digest than ${serving.shardCount} have in memory`
+      expect(digest === serving.digest, 7, () => text)
+      return
+    }
   }
 
   async #play(): Promise<void> {
@@ -143,7 +186,7 @@ export class World {
         this.#wallJumpMs += act.byMs
         return
       case 'strike':
-        this.#postgres.strike(act.strike)
+        for (const strike of act.strikes) this.#postgres.strike(strike)
         return
       case 'crash postgres':
         this.#postgres.crash(act.forMs)
@@ -184,11 +227,14 @@ export class World {
     for (const each of this.#alive) if (each.isFrozen) each.thaw()
   }
 
-  /** Sends what is not known, or was refused for now, again until it is known. */
+  /** Sends what is not known again until it is, and some of what was done to see it repeated. */
   async #askAgain(): Promise<void> {
-    await this.#until('every request has an answer', () => this.#underWay === 0)
+    const random = this.#choices.of('again')
     const open = this.#requests.filter(
-      ({ command, answer }) => !isRead(command) && answer !== undefined && !isDefinite(answer),
+      ({ command, answer }) =>
+        !isRead(command) &&
+        answer !== undefined &&
+        (!isDefinite(answer) || (isDone(answer) && random() < 0.3)),
     )
     for (const { command } of open) {
       for (let attempt = 0; ; attempt++) {
@@ -370,4 +416,11 @@ export class World {
     if (this.#isTraced)
       this.#trace.push(`${this.#scheduler.nowMs.toFixed(2).padStart(10)}  ${line}`)
   }
+}
+
+async function readDigest(database: Database, shards: number): Promise<bigint> {
+  const connection = await database.connect({ name: 'checker' })
+  const book = await readLayout(connection)
+  await connection.end()
+  return await digestOfJournal(book, postgresStore(database), shards)
 }

@@ -120,7 +120,7 @@ export class RefusalCheck {
     if (code === 'funds_reserved') return true
     const target = this.#book.transactions.get(this.#names.transactionId(body.target))
     const known = target === undefined ? [] : knownIn(target, window)
-    const wasUnknown = target === undefined || target.known[0]?.commit > window.from
+    const wasUnknown = !this.#isKnown(body.target, window.from)
     switch (code) {
       case 'hold_not_found':
         return (

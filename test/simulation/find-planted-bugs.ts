@@ -1,0 +1,69 @@
+import { spawn } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { type PlantedBug, plantedBugs } from './planted-bugs.js'
+import { PlantedBuild } from './planted-build.js'
+
+/**
+ * `npm run sim:bugs [-- --seeds N] [--only NAME] [--write FILE]`: switches planted bugs on, one at
+ * a time, in a copy of the build, and tells for each the first seed that finds it.
+ */
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '3000' },
+    only: { type: 'string' },
+    write: { type: 'string' },
+  },
+})
+
+interface Found {
+  bug: PlantedBug
+  seed: number | undefined
+  said: string
+}
+
+const build = await PlantedBuild.make()
+process.once('SIGINT', () => {
+  void build.remove().finally(() => process.exit(130))
+})
+const results: Found[] = []
+try {
+  for (const bug of plantedBugs) {
+    if (values.only !== undefined && !bug.name.includes(values.only)) continue
+    await build.plant(bug)
+    const found = await find(bug)
+    results.push(found)
+    const where = found.seed === undefined ? 'NOT FOUND' : `seed ${found.seed}`
+    process.stdout.write(`${where.padEnd(12)} ${bug.name}: ${found.said}\n`)
+  }
+} finally {
+  await build.remove()
+}
+if (values.write !== undefined) await writeFile(values.write, table(results))
+if (results.some(({ seed }) => seed === undefined)) process.exitCode = 1
+
+async function find(bug: PlantedBug): Promise<Found> {
+  const args = [build.simulator, '--seeds', values.seeds, '--plainly']
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+  })
+  await new Promise((resolve) => {
+    child.once('close', resolve)
+  })
+  const match = /^seed (\d+) breaks (promise \d+: .*)$/m.exec(output)
+  return { bug, seed: match === null ? undefined : Number(match[1]), said: match?.[2] ?? '' }
+}
+
+function table(found: readonly Found[]): string {
+  const rows = found.map(
+    ({ bug, seed, said }) => `| ${bug.name} | ${bug.what} | ${seed} | ${said} |`,
+  )
+  return [
+    '| planted | what it does | found by seed | what was broken |',
+    '|---|---|---|---|',
+    ...rows,
+    '',
+  ].join('\n')
+}
