@@ -90,6 +90,22 @@ t.test('whatever befalls the server, nothing is lost and nothing is written twic
   ])
 })
 
+t.test('what happens is a function of the seed', async (t) => {
+  for (let seed = 3000; seed < 3010; seed++) {
+    const seen: unknown[] = []
+    for (let time = 0; time < 2; time++) {
+      const setting = new SimulatedSetting(seed)
+      const { postgres, scheduler } = setting
+      postgres.strike({ of: 'batch', phase: 'while it commits', effect: 'late', skip: seed % 5 })
+      scheduler.after(100, () => postgres.crash(700))
+      await writes(t, setting)
+      const { nowMs, steps } = scheduler
+      seen.push({ nowMs, steps, hits: setting.hits, commits: setting.commits })
+    }
+    t.same(seen[0], seen[1])
+  }
+})
+
 function every(kinds: readonly StatementKind[]): Omit<Strike, 'skip'>[] {
   return kinds.flatMap((of) =>
     phases.flatMap((phase) => effects.map((effect) => ({ of, phase, effect }))),
