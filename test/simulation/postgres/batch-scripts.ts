@@ -221,6 +221,11 @@ export const batchScripts: readonly Script[] = [
       const three = await stage.begin()
       await stage.tell('three', three.query(partitionText, [25_000_000]))
       await stage.tell('three', three.query('commit'))
+      const four = await stage.begin()
+      await stage.tell('four', four.query(partitionText, [35_000_000]))
+      await stage.tell('four', four.query('rollback'))
+      const far = { epoch: 0, head: 35_000_000, digest: Buffer.alloc(32) }
+      await stage.tell('not there', session.commit(sealedBatch(1, far)))
     },
   },
 ]

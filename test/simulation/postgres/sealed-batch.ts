@@ -6,14 +6,14 @@ import type { SealedBatch, StreamState } from '../../../src/journal/session.js'
 /** A batch of `records` plain postings that follows `state` in `stream`. */
 export function sealedBatch(stream: number, state: StreamState, records = 1): SealedBatch {
   const { head, digest, epoch } = state
-  const batch = batchAfter(stream, head, records)
+  const batch = new Batch(stream)
+  refill(batch, head, records)
   const { copy, digest: newDigest } = batch.seal(epoch, digest, digestChain())
   return { stream, epoch, head, digest, newHead: head + records, newDigest, copy }
 }
 
-/** An open batch of `records` plain postings after seq `head`. */
-export function batchAfter(stream: number, head: number, records: number): Batch {
-  const batch = new Batch(stream)
+/** Makes `batch` one of `records` plain postings after seq `head`. */
+export function refill(batch: Batch, head: number, records: number): void {
   batch.restart(head + 1)
   for (let record = 0; record < records; record++) {
     const word = batch.add(plainPostingBytes)
@@ -21,7 +21,6 @@ export function batchAfter(stream: number, head: number, records: number): Batch
     batch.words[word] = headWord(RecordKind.posting, 0)
     batch.words[word + 1] = plainPostingBytes
   }
-  return batch
 }
 
 /** The state after a batch. */

@@ -57,11 +57,11 @@ export class Stage {
   }
 
   /** A connection in a transaction that waits for nobody for ever, and that nobody ends. */
-  async begin(lockTimeoutMs = 60_000, silenceMs = 60_000): Promise<DatabaseConnection> {
+  async begin(lockTimeoutMs = 60_000): Promise<DatabaseConnection> {
     const connection = await this.connect('transaction')
     await connection.query(
       `begin; set local lock_timeout = ${lockTimeoutMs};
-       set local idle_in_transaction_session_timeout = ${silenceMs}`,
+       set local idle_in_transaction_session_timeout = 60000`,
     )
     return connection
   }

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { Batch } from '../../../src/journal/batch.js'
 import type { DatabaseConnection } from '../../../src/journal/database.js'
 import { digestChain, emptyDigest } from '../../../src/journal/digest.js'
 import { openGeneration } from '../../../src/journal/generation.js'
@@ -6,7 +7,7 @@ import { postgresStore } from '../../../src/journal/postgres-session.js'
 import { Replay } from '../../../src/journal/replay.js'
 import { readLayout, takeOver } from '../../../src/journal/take-over.js'
 import { JournalWriter } from '../../../src/journal/writer.js'
-import { batchAfter } from './sealed-batch.js'
+import { refill } from './sealed-batch.js'
 import { SimulatedSetting } from './simulated-setting.js'
 import type { StatementKind, Strike, StrikeEffect, StrikePhase } from './strikes.js'
 
@@ -52,6 +53,57 @@ t.test('whatever strikes a start, the book is laid out anew, and once', async (t
     }
   }
   assertHits(t, hits, starting)
+})
+
+t.test('whatever befalls the server, nothing is lost and nothing is written twice', async (t) => {
+  const hits = new Set<string>()
+  for (let seed = 2000; seed < 2100; seed++) {
+    const setting = new SimulatedSetting(seed)
+    const { postgres, scheduler } = setting
+    const befalls = [
+      () => postgres.crash(1500),
+      () => postgres.slowDisk(8000),
+      () => postgres.fullDisk(3000),
+      () => postgres.refuseConnects(2000),
+      () => postgres.hangConnects(7000),
+      () => postgres.terminateBackends(() => true),
+    ]
+    for (let turn = 0; turn < 12; turn++) {
+      // Close to each other at first, so that one meets what another has left behind.
+      scheduler.after(30 * turn ** 2, befalls[(seed + turn * 5 + (turn >> 1)) % befalls.length])
+    }
+    await writes(t, setting)
+    postgres.heal()
+    await setting.pass(10_000)
+    t.ok(postgres.isIdle)
+    for (const hit of setting.hits) hits.add(hit)
+  }
+  t.same([...hits].sort(), [
+    'connect while Postgres is down',
+    'full disk',
+    'hanging connect',
+    'postgres crash',
+    'postgres crash, a commit is kept',
+    'postgres crash, a commit is lost',
+    'refused connect',
+    'slow disk',
+  ])
+})
+
+t.test('what happens is a function of the seed', async (t) => {
+  for (let seed = 3000; seed < 3010; seed++) {
+    const seen: unknown[] = []
+    for (let time = 0; time < 2; time++) {
+      const setting = new SimulatedSetting(seed)
+      const { postgres, scheduler } = setting
+      postgres.strike({ of: 'batch', phase: 'while it commits', effect: 'late', skip: seed % 5 })
+      scheduler.after(100, () => postgres.crash(700))
+      await writes(t, setting)
+      const { nowMs, steps } = scheduler
+      seen.push({ nowMs, steps, hits: setting.hits, commits: setting.commits })
+    }
+    t.same(seen[0], seen[1])
+  }
 })
 
 function every(kinds: readonly StatementKind[]): Omit<Strike, 'skip'>[] {
@@ -107,10 +159,12 @@ async function writes(t: Test, setting: SimulatedSetting): Promise<void> {
   await setting.run(takenOver(setting))
   const { head } = await setting.run(writer.open(), 600_000)
   writer.ready()
-  for (let batch = 0; batch < 10; batch++) {
-    writer.send(batchAfter(1, head + batch * 100, 100))
-    await setting.run(setting.until(() => committed > batch || stopped !== undefined))
-    if (batch === 5) await setting.pass(5000)
+  const batch = new Batch(1)
+  for (let sent = 0; sent < 10; sent++) {
+    refill(batch, head + sent * 100, 100)
+    writer.send(batch)
+    await setting.run(setting.until(() => committed > sent || stopped !== undefined))
+    if (sent === 5) await setting.pass(5000)
     await setting.run(setting.until(() => writer.isIdle()))
   }
   writer.close()

@@ -1,7 +1,8 @@
 import { openGeneration } from '../../../src/journal/generation.js'
+import { endOldBackends } from '../../../src/journal/postgres-session.js'
 import { readLayout, takeOver } from '../../../src/journal/take-over.js'
 import { sealedBatch } from './sealed-batch.js'
-import { lockText, openBatch, type Script } from './stage.js'
+import { lockText, openBatch, type Script, type Stage } from './stage.js'
 
 /** Take-overs and new generations, against each other and against writers. */
 export const takeOverScripts: readonly Script[] = [
@@ -88,7 +89,7 @@ export const takeOverScripts: readonly Script[] = [
   },
   ...[true, false].map((openerFirst) => ({
     name: `${openerFirst ? 'a take-over that waits for a generation' : 'a generation that waits for a take-over'} finds the book changed`,
-    async play(stage: Parameters<Script['play']>[0]) {
+    async play(stage: Stage) {
       const book = await stage.takeOver('first')
       const holder = await stage.begin()
       await holder.query('select from daybook.book for update')
@@ -121,6 +122,18 @@ export const takeOverScripts: readonly Script[] = [
       await stage.look(1)
     },
   },
+  ...(['taken over', 'closed'] as const).map((change) => ({
+    name: `a stream that is ${change} names no backend any more`,
+    async play(stage: Stage) {
+      await stage.takeOver('first')
+      const { session, state } = await stage.writer(1, 'first')
+      const other = await stage.connect()
+      if (change === 'closed') await stage.tell(change, other.query(closeText))
+      else await stage.tell(change, other.query(takeText, ['second']))
+      await stage.tell('ended', endOldBackends(other, { streams: [1] }))
+      await stage.tell('it lives', session.confirm(1, state.epoch))
+    },
+  })),
   {
     name: 'a batch that waits for a generation to open is fenced',
     async play(stage) {
@@ -157,7 +170,7 @@ export const takeOverScripts: readonly Script[] = [
   },
   ...['commit', 'rollback'].map((end) => ({
     name: `two that add the same streams wait for each other, until the ${end} of the first`,
-    async play(stage: Parameters<Script['play']>[0]) {
+    async play(stage: Stage) {
       const one = await stage.begin()
       await stage.tell('one', one.query(insertText, [2, 'first', 2]))
       const other = await stage.begin()

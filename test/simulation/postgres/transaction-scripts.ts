@@ -54,8 +54,9 @@ export const transactionScripts: readonly Script[] = [
   {
     name: 'a client that falls silent in a transaction loses it, and its locks',
     async play(stage) {
-      const silent = await stage.begin(60_000, 100)
+      const silent = await stage.begin()
       await stage.tell('lock', silent.query(lockText, [1]))
+      await stage.tell('limit', silent.query(limitText))
       const other = await stage.begin()
       await stage.tell('other', other.query(lockText, [1]))
       await stage.tell('silent', silent.query('commit'))
@@ -64,9 +65,9 @@ export const transactionScripts: readonly Script[] = [
   {
     name: 'a setting of a transaction ends with what has failed in it',
     async play(stage) {
-      const failed = await stage.begin(60_000, 100)
+      const failed = await stage.connect()
       const stale = sealedBatch(1, { epoch: 7, head: 0, digest: Buffer.alloc(32) })
-      await stage.tell('fence', failed.query(fenceText(stale)))
+      await stage.tell('fence', failed.query(`begin; ${limitText}; ${fenceText(stale)}`))
       const holder = await stage.begin()
       await holder.query(lockText, [1])
       const other = await stage.begin(400)
@@ -143,6 +144,7 @@ export const transactionScripts: readonly Script[] = [
 ]
 
 const versionText = 'update daybook.book set record_version = greatest(record_version, $1)'
+const limitText = 'set local idle_in_transaction_session_timeout = 100'
 const takeText = `update daybook.stream
   set epoch = epoch + 1, owner = $1, backend_pid = null, backend_start = null
   where not closed`
