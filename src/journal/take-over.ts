@@ -43,7 +43,12 @@ export async function takeOver(
   return await underBookLock(connection, log, async () => {
     const book = await readLayout(connection)
     if (!isSameGeneration(book, expected)) throw new LayoutChangedError(expected, book)
-    await endOldBackends(connection, { streams: [...book.layout.streams] })
+    const streams = [...book.layout.streams]
+    await endOldBackends(connection, { streams })
+    // While the rows were waited for, the process before may have settled, and named other backends.
+    await connection.query('select from daybook.stream where not closed for update')
+    await connection.query('select pg_stat_clear_snapshot()')
+    await endOldBackends(connection, { streams })
     await connection.query(
       `update daybook.stream
        set epoch = epoch + 1, owner = $1, backend_pid = null, backend_start = null

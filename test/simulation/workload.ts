@@ -1,3 +1,4 @@
+import { slotCount } from '../../src/key.js'
 import type { FollowUp, NewAccount, NewTransaction } from '../actors/model.js'
 import { below } from '../actors/random.js'
 import type { Command } from './commands.js'
@@ -155,9 +156,13 @@ export class Workload {
     return members.map(({ id }) => id)
   }
 
+  /** A name, or a UUID on any slot: a plain posting with a UUID has the fixed-width record. */
   #id(): string {
     this.#ids += 1
-    return `t:${this.#ids}`
+    if (this.#random() < 0.4) return `t:${this.#ids}`
+    const number = String(this.#ids).padStart(4, '0')
+    const slot = below(this.#random, slotCount).toString(16).padStart(4, '0')
+    return `00000000-${number}-8000-8000-00000000${slot}`
   }
 
   #pick<T>(from: readonly T[]): T {

@@ -224,6 +224,8 @@ export class World {
   #heal(): void {
     this.#say('No more faults from here on.')
     this.#postgres.heal()
+    // A backend whose client fell silent would stay for ever.
+    this.#postgres.terminateBackends(() => true)
     for (const each of this.#alive) if (each.isFrozen) each.thaw()
   }
 

@@ -70,6 +70,22 @@ export const streamStatements: readonly Statement[] = [
       ),
   },
   {
+    pattern: /^select from daybook\.stream where not closed for update$/,
+    kind: 'take-over',
+    *run(session) {
+      const rows = yield* lockStreams(session, (row) => !row.closed)
+      return { tag: 'SELECT', rows: rows.map(() => ({})) }
+    },
+  },
+  {
+    pattern: /^select pg_stat_clear_snapshot\(\)$/,
+    kind: 'take-over',
+    run({ transaction }) {
+      transaction.activity = undefined
+      return { tag: 'SELECT', rows: [{}] }
+    },
+  },
+  {
     pattern: /^select from daybook\.stream where not closed and owner is distinct from \$1$/,
     kind: 'open generation',
     run({ transaction }, [owner]) {
