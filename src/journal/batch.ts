@@ -18,7 +18,9 @@ export const chunkBytesMax = 7800
 const copyHeaderAt = 1
 const rowsAt = 20
 const rowHeaderBytes = 84
-const slabBytesInitial = 1 << 20
+const slabBytesInitial = 1 << 16
+/** A slab that one large batch has made larger than this is given back. */
+const slabBytesKept = 8 << 20
 
 /** Offsets of the fields' values within a row header. */
 const Row = { stream: 6, firstSeq: 14, part: 26, n: 32, epoch: 40, prev: 48, payload: 84 } as const
@@ -61,7 +63,7 @@ export class Batch {
     this.#chunks.length = 0
     this.#chunkRecords = 0
     this.#end = rowsAt
-    if (this.bytes.length > 8 * slabBytesInitial) this.#use(new ArrayBuffer(slabBytesInitial))
+    if (this.bytes.length > slabBytesKept) this.#use(new ArrayBuffer(slabBytesInitial))
   }
 
   /**

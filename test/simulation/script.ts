@@ -62,6 +62,30 @@ const faultKinds: readonly FaultKind[] = [
   'freeze',
 ]
 
+const phases = [
+  'on the way',
+  'half arrived',
+  'before the fence',
+  'while it commits',
+  'before the answer',
+] as const
+
+/** What may happen when; those that fewer statements come to more often. */
+const strikes: [Strike['phase'], Strike['effect']][] = [
+  ...phases.flatMap((phase) =>
+    (['cut', 'half-open', 'late', 'error', 'terminate'] as const).flatMap(
+      (effect): [Strike['phase'], Strike['effect']][] =>
+        phase === 'before the fence' || phase === 'while it commits'
+          ? Array.from({ length: 3 }, () => [phase, effect])
+          : [[phase, effect]],
+    ),
+  ),
+  ...Array.from({ length: 2 }, (): [Strike['phase'], Strike['effect']] => [
+    'before the answer',
+    'standby cancelled',
+  ]),
+]
+
 class ScriptWriter {
   readonly #seed: number
   readonly #random: () => number
@@ -87,8 +111,10 @@ class ScriptWriter {
     for (let index = 0; index < count; index++) {
       const afterMs = this.#pause()
       this.#elapsedMs += afterMs
-      const act = this.#random() < faultShare ? this.#fault() : this.#send()
-      steps.push({ afterMs, ...act })
+      const acts = this.#random() < faultShare ? this.#fault() : [this.#send()]
+      for (const [place, act] of acts.entries()) {
+        steps.push({ afterMs: place === 0 ? afterMs : 0, ...act })
+      }
     }
     const isQuick = this.#random() < 0.5
     return {
@@ -118,20 +144,23 @@ class ScriptWriter {
     return dice < 0.95 ? this.#random() * 60 : this.#random() * 6000
   }
 
-  #fault(): Act {
+  #fault(): Act[] {
+    const shards = this.#shards()
     switch (this.#pick(this.#faults)) {
       case 'process':
-        return { act: this.#random() < 0.85 ? 'kill' : 'stop', shards: this.#shards() }
+        return [{ act: this.#random() < 0.85 ? 'kill' : 'stop', shards }]
       case 'second process':
-        return { act: 'start', shards: this.#shards() }
-      case 'freeze':
-        return { act: 'freeze', forMs: skewed(this.#random, 10, 20_000) }
+        return [{ act: 'start', shards }]
+      case 'freeze': {
+        const freeze: Act = { act: 'freeze', forMs: skewed(this.#random, 10, 20_000) }
+        return this.#random() < 0.5 ? [freeze] : [freeze, { act: 'start', shards }]
+      }
       case 'clock':
-        return { act: 'set clock', byMs: Math.round((this.#random() * 2 - 1) * this.#jump()) }
+        return [{ act: 'set clock', byMs: Math.round((this.#random() * 2 - 1) * this.#jump()) }]
       case 'postgres':
-        return this.#databaseTrouble()
+        return [this.#databaseTrouble()]
       case 'strikes':
-        return { act: 'strike', strikes: this.#strikes() }
+        return [{ act: 'strike', strikes: this.#strikes() }]
     }
   }
 
@@ -142,13 +171,13 @@ class ScriptWriter {
   #databaseTrouble(): Act {
     const forMs = skewed(this.#random, 50, 12_000)
     const dice = this.#random()
-    if (dice < 0.35) return { act: 'crash postgres', forMs }
-    if (dice < 0.5) return { act: 'terminate backends' }
+    if (dice < 0.5) return { act: 'crash postgres', forMs }
+    if (dice < 0.65) return { act: 'terminate backends' }
     return { act: this.#pick(databaseTroubles), forMs }
   }
 
   #strikes(): Strike[] {
-    return Array.from({ length: 1 + below(this.#random, 3) }, () => this.#strike())
+    return Array.from({ length: 1 + below(this.#random, 4) }, () => this.#strike())
   }
 
   #strike(): Strike {
@@ -156,15 +185,10 @@ class ScriptWriter {
       ...(['batch', 'batch', 'batch', 'batch', 'batch', 'settle', 'settle'] as const),
       ...(['take-over', 'open generation', 'confirm', 'read', 'connect', 'any'] as const),
     ])
-    const phase = this.#pick([
-      ...(['on the way', 'half arrived', 'before the fence'] as const),
-      ...(['while it commits', 'before the answer'] as const),
-    ])
-    const effect = this.#pick([
-      ...(['cut', 'cut', 'half-open', 'late', 'late'] as const),
-      ...(['error', 'terminate', 'standby cancelled'] as const),
-    ])
-    return { of, phase, effect, skip: below(this.#random, 3) }
+    const [phase, effect] = this.#pick(strikes)
+    // Nothing but a batch has a fence.
+    const fits = phase === 'before the fence' || effect === 'standby cancelled' ? 'batch' : of
+    return { of: fits, phase, effect, skip: below(this.#random, 3) }
   }
 
   #shards(): number {

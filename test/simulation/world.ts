@@ -61,7 +61,7 @@ export class World {
       scheduler: this.#scheduler,
       choices: this.#choices,
       onCommit: (commit) => this.#watched(() => this.#committed(commit)),
-      onHit: (fault) => this.#hit(fault),
+      onHit: (fault) => this.#hit(withoutStatement(fault)),
     })
     this.#oracle = new Oracle(() => this.#postgres.tables, script.settings.leaseMs)
   }
@@ -418,6 +418,11 @@ export class World {
     if (this.#isTraced)
       this.#trace.push(`${this.#scheduler.nowMs.toFixed(2).padStart(10)}  ${line}`)
   }
+}
+
+/** Strikes are counted by what they did and when, whatever statement they met. */
+function withoutStatement(fault: string): string {
+  return fault.replace(/ \(.*\)$/, '')
 }
 
 async function readDigest(database: Database, shards: number): Promise<bigint> {
