@@ -5,20 +5,22 @@ import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 import { PlantedBuild } from './planted-build.js'
 
 /**
- * `npm run sim:bugs [-- --seeds N] [--only NAME] [--write FILE]`: switches planted bugs on, one at
- * a time, in a copy of the build, and tells for each the first seed that finds it.
+ * `npm run sim:bugs [-- --seeds N] [--only NAME] [--write]`: switches planted bugs on, one at a
+ * time, in a copy of the build, and tells for each the first seed that finds it; with --write in
+ * docs/planted-bugs.md and .json, from which the test of all bugs takes its seeds.
  */
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '3000' },
     only: { type: 'string' },
-    write: { type: 'string' },
+    write: { type: 'boolean', default: false },
   },
 })
 
 interface Found {
   bug: PlantedBug
   seed: number | undefined
+  /** What the simulation says is broken. */
   said: string
 }
 
@@ -39,7 +41,7 @@ try {
 } finally {
   await build.remove()
 }
-if (values.write !== undefined) await writeFile(values.write, table(results))
+if (values.write) await write(results)
 if (results.some(({ seed }) => seed === undefined)) process.exitCode = 1
 
 async function find(bug: PlantedBug): Promise<Found> {
@@ -56,12 +58,26 @@ async function find(bug: PlantedBug): Promise<Found> {
   return { bug, seed: match === null ? undefined : Number(match[1]), said: match?.[2] ?? '' }
 }
 
-function table(found: readonly Found[]): string {
+async function write(found: readonly Found[]): Promise<void> {
+  const docs = new URL('../../../docs/', import.meta.url)
+  const seeds = Object.fromEntries(found.map(({ bug, seed }) => [bug.name, seed]))
+  await writeFile(new URL('planted-bugs.json', docs), `${JSON.stringify(seeds, undefined, 2)}\n`)
+  await writeFile(new URL('planted-bugs.md', docs), page(found))
+}
+
+function page(found: readonly Found[]): string {
   const rows = found.map(
-    ({ bug, seed, said }) => `| ${bug.name} | ${bug.what} | ${seed} | ${said} |`,
+    ({ bug, seed, said }) =>
+      `| ${bug.name} | ${bug.what} | ${seed} | ${said.replace(/\|/g, '/')} |`,
   )
   return [
-    '| planted | what it does | found by seed | what was broken |',
+    '# Planted bugs',
+    '',
+    'Written by `npm run sim:bugs -- --write`: each bug is switched on alone in a copy of the build',
+    '(test/simulation/planted-bugs.ts), and the simulation runs from seed 1 until a promise is broken.',
+    'The promises are numbered as in the design; 0 is what must hold besides them.',
+    '',
+    '| planted | what it does | first seed | what was found broken |',
     '|---|---|---|---|',
     ...rows,
     '',

@@ -113,8 +113,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'fence skipped',
-    what: 'the fence moves the head without looking at epoch, head and digest',
+    what: 'the fence moves the head whatever epoch, head and digest are, and a take-over does not end old backends, which alone would hide it',
     patches: [
+      {
+        file: `${journal}/postgres-session.js`,
+        from: 'export async function endOldBackends(connection, of) {',
+        to: 'export async function endOldBackends(connection, of) { if (of.owner === undefined) return;',
+      },
       {
         file: `${postgres}/journal-statements.js`,
         from: `row.epoch === expected.epoch &&

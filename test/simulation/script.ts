@@ -1,6 +1,7 @@
 import { below } from '../actors/random.js'
 import { Choices, skewed } from './choices.js'
 import type { Command } from './commands.js'
+import { strikeEffects, strikePhases } from './faults.js'
 import type { Strike } from './postgres/simulated-postgres.js'
 import type { ProcessSettings } from './process.js'
 import { Workload } from './workload.js'
@@ -57,34 +58,19 @@ const faultKinds: readonly FaultKind[] = [
   'postgres',
   'strikes',
   'strikes',
+  'strikes',
   'clock',
   'second process',
   'freeze',
 ]
 
-const phases = [
-  'on the way',
-  'half arrived',
-  'before the fence',
-  'while it commits',
-  'before the answer',
-] as const
-
-/** What may happen when; those that fewer statements come to more often. */
-const strikes: [Strike['phase'], Strike['effect']][] = [
-  ...phases.flatMap((phase) =>
-    (['cut', 'half-open', 'late', 'error', 'terminate'] as const).flatMap(
-      (effect): [Strike['phase'], Strike['effect']][] =>
-        phase === 'before the fence' || phase === 'while it commits'
-          ? Array.from({ length: 3 }, () => [phase, effect])
-          : [[phase, effect]],
-    ),
-  ),
-  ...Array.from({ length: 2 }, (): [Strike['phase'], Strike['effect']] => [
-    'before the answer',
-    'standby cancelled',
-  ]),
-]
+/** What may happen when; more often what fewer statements come to. */
+const strikes: [Strike['phase'], Strike['effect']][] = strikePhases.flatMap((phase) => {
+  const isRare = phase === 'before the fence' || phase === 'while it commits'
+  const pairs = strikeEffects.map((effect): [Strike['phase'], Strike['effect']] => [phase, effect])
+  return isRare ? [...pairs, ...pairs, ...pairs] : pairs
+})
+for (let share = 0; share < 2; share++) strikes.push(['before the answer', 'standby cancelled'])
 
 class ScriptWriter {
   readonly #seed: number
@@ -107,7 +93,7 @@ class ScriptWriter {
   write(): Script {
     const steps: Step[] = []
     const count = 15 + below(this.#random, 40)
-    const faultShare = this.#faults.length === 0 ? 0 : 0.08 + this.#random() * 0.32
+    const faultShare = this.#faults.length === 0 ? 0 : 0.1 + this.#random() * 0.35
     for (let index = 0; index < count; index++) {
       const afterMs = this.#pause()
       this.#elapsedMs += afterMs
@@ -148,12 +134,19 @@ class ScriptWriter {
     const shards = this.#shards()
     switch (this.#pick(this.#faults)) {
       case 'process':
-        return [{ act: this.#random() < 0.85 ? 'kill' : 'stop', shards }]
+        return [{ act: this.#random() < 0.7 ? 'kill' : 'stop', shards }]
       case 'second process':
         return [{ act: 'start', shards }]
       case 'freeze': {
-        const freeze: Act = { act: 'freeze', forMs: skewed(this.#random, 10, 20_000) }
-        return this.#random() < 0.5 ? [freeze] : [freeze, { act: 'start', shards }]
+        if (this.#random() < 0.3) {
+          return [{ act: 'freeze', forMs: skewed(this.#random, 10, 20_000) }]
+        }
+        // For long enough that another process takes the book over.
+        const forMs = 1000 + skewed(this.#random, 10, 20_000)
+        return [
+          { act: 'freeze', forMs },
+          { act: 'start', shards },
+        ]
       }
       case 'clock':
         return [{ act: 'set clock', byMs: Math.round((this.#random() * 2 - 1) * this.#jump()) }]
@@ -177,7 +170,7 @@ class ScriptWriter {
   }
 
   #strikes(): Strike[] {
-    return Array.from({ length: 1 + below(this.#random, 4) }, () => this.#strike())
+    return Array.from({ length: 2 + below(this.#random, 5) }, () => this.#strike())
   }
 
   #strike(): Strike {

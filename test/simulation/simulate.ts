@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { faults } from './faults.js'
 import { scriptOf } from './script.js'
 import { shrink } from './shrink.js'
 import { World } from './world.js'
@@ -15,6 +16,8 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     /** Says which seed fails, and does not shrink it. */
     plainly: { type: 'boolean', default: false },
+    /** Fails unless each fault has struck so often. */
+    hits: { type: 'string', default: '0' },
   },
 })
 
@@ -50,6 +53,11 @@ for (let seed = from; seed < end; seed++) {
   if (done % 500 === 0) process.stdout.write(`${progress()}\n`)
 }
 report()
+const tooFew = faults.filter((fault) => (hits.get(fault) ?? 0) < Number(values.hits))
+if (tooFew.length > 0) {
+  process.stdout.write(`struck less than ${values.hits} times: ${tooFew.join(', ')}\n`)
+  process.exitCode = 1
+}
 
 /** The failing seed, in as few steps as it can be told. */
 async function tell(seed: number): Promise<void> {

@@ -422,7 +422,7 @@ export class World {
 
 /** Strikes are counted by what they did and when, whatever statement they met. */
 function withoutStatement(fault: string): string {
-  return fault.replace(/ \(.*\)$/, '')
+  return fault.replace(/ \(.*\)$/, '').replace(/, a commit is .*$/, ' while one commits')
 }
 
 async function readDigest(database: Database, shards: number): Promise<bigint> {
