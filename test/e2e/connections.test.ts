@@ -1,0 +1,90 @@
+import t, { type Test } from 'tap'
+import { temporaryPostgres } from '../postgres.js'
+import { FaultRounds } from './fault-rounds.js'
+import { Load } from './load.js'
+import { type Fate, PostgresProxy } from './proxy.js'
+import { roundsOr } from './rounds.js'
+import { ServerProcess, until } from './server.js'
+
+t.setTimeout(120_000 + roundsOr(5) * 120_000)
+
+const postgres = await temporaryPostgres(t)
+
+/** In a round each of these strikes once. */
+const fatesOf: Record<string, readonly Fate[]> = {
+  'commit cut': ['cut before', 'cut after', 'cut at once'],
+  'commit half-open': ['half-open'],
+  'commit delayed': ['hold answer', 'late'],
+}
+
+/** Below all times of the server that matter, so that a silent connection is soon given up. */
+const impatient = {
+  DAYBOOK_COMMIT_TIMEOUT_MS: '500',
+  DAYBOOK_ADMISSION_TIMEOUT_MS: '5000',
+  DAYBOOK_REQUEST_TIMEOUT_MS: '8000',
+}
+
+for (const [fault, fates] of Object.entries(fatesOf)) {
+  for (const rounds of FaultRounds.of(fault)) {
+    t.test(`a ${fault} (${fates.join(', ')}) is settled under load of ${rounds.shards}`, (t) =>
+      strikesCommits(t, rounds, fates),
+    )
+  }
+}
+
+async function strikesCommits(t: Test, rounds: FaultRounds, fates: readonly Fate[]): Promise<void> {
+  const { server, proxy, database, load } = await fixture(t, rounds)
+  let strikes = 0
+  while (rounds.hasMore) {
+    load.start(server.url)
+    for (const fate of fates) {
+      await proxy.strike(fate, Math.floor(Math.random() * 30))
+      await load.acknowledged(50)
+      strikes += 1
+    }
+    await load.stop()
+    await rounds.check(t, { url: server.url, connectionString: database, load }, fates.length)
+  }
+  t.equal(server.ending, undefined, 'the server goes on')
+  t.ok((await server.metric('daybook_settlements')) >= strikes, 'each was settled')
+  t.equal(load.log.counts.unknown, 0, 'and the clients saw nothing of it')
+}
+
+for (const rounds of FaultRounds.of('connection delayed')) {
+  t.test(
+    `connections that are slow by chance, and then too slow, lose nothing of ${rounds.shards}`,
+    async (t) => {
+      const { server, proxy, database, load } = await fixture(t, rounds)
+      while (rounds.hasMore) {
+        load.start(server.url)
+        proxy.delayMsMax = 20
+        await load.acknowledged(30)
+        // What the server has given up still arrives, while it settles, or after that.
+        proxy.delayMsMax = 400
+        const settlements = await server.metric('daybook_settlements')
+        await until('a commit was too slow', async () => {
+          return (await server.metric('daybook_settlements')) > settlements
+        })
+        proxy.delayMsMax = 20
+        await load.acknowledged(30)
+        await load.stop()
+        proxy.delayMsMax = 0
+        await rounds.check(t, { url: server.url, connectionString: database, load })
+      }
+      t.equal(server.ending, undefined, 'the server goes on')
+    },
+  )
+}
+
+async function fixture(t: Test, rounds: FaultRounds) {
+  const database = await postgres.createDatabase()
+  const proxy = await PostgresProxy.start(t, database)
+  const server = await ServerProcess.start(t, {
+    DATABASE_URL: proxy.connectionString,
+    ...rounds.settings,
+    ...impatient,
+  })
+  const load = new Load()
+  await load.open(server.url)
+  return { server, proxy, database, load }
+}
