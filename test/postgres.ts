@@ -31,6 +31,8 @@ export interface TemporaryPostgres {
   isRunning(): Promise<boolean>
   /** Of the postmaster. Own cluster only. */
   readonly pid: number
+  /** That really holds the cluster. Own cluster only. */
+  readonly directory: string
 }
 
 /**
@@ -52,6 +54,9 @@ export async function temporaryPostgres(
       createDatabase: (name?: string) => createDatabaseIn(t, { server: shared, name }),
       ...{ kill: refuse, stop: refuse, start: refuse, isRunning: refuse },
       get pid() {
+        return refuse()
+      },
+      get directory() {
         return refuse()
       },
     }
@@ -79,6 +84,7 @@ export async function temporaryPostgres(
     get pid() {
       return server.pid
     },
+    directory: server.directory,
   }
 }
 
@@ -126,7 +132,8 @@ function kill(pid: number): void {
   }
 }
 
-async function childrenOf(parent: number): Promise<number[]> {
+/** Numbers of the processes that a process has started. */
+export async function childrenOf(parent: number): Promise<number[]> {
   if (process.platform !== 'linux') {
     const { stdout } = await promisify(execFile)('ps', ['-axo', 'pid=,ppid='])
     const rows = stdout.trim().split('\n')

@@ -71,6 +71,7 @@ async function fixture(t: Test, rounds: FaultRounds) {
   const load = new Load({ goOnWhenLost: true })
   const settings = { DATABASE_URL, ...rounds.settings, ...impatient }
   const server = await ServerProcess.start(t, settings)
+  t.teardown(() => load.stop())
   await load.open(server.url)
   return { load, server, DATABASE_URL }
 }
