@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { temporaryPostgres } from '../postgres.js'
-import { FaultRounds } from './fault-rounds.js'
+import { type Fault, FaultRounds } from './fault-rounds.js'
 import { Load } from './load.js'
 import { type Fate, PostgresProxy } from './proxy.js'
 import { roundsOr } from './rounds.js'
@@ -11,11 +11,11 @@ t.setTimeout(120_000 + roundsOr(5) * 120_000)
 const postgres = await temporaryPostgres(t)
 
 /** In a round each of these strikes once. */
-const fatesOf: Record<string, readonly Fate[]> = {
-  'commit cut': ['cut before', 'cut after', 'cut at once'],
-  'commit half-open': ['half-open'],
-  'commit delayed': ['hold answer', 'late'],
-}
+const fates: readonly (readonly [Fault, readonly Fate[]])[] = [
+  ['commit cut', ['cut before', 'cut after', 'cut at once']],
+  ['commit half-open', ['half-open']],
+  ['commit delayed', ['hold answer', 'late']],
+]
 
 /** Below all times of the server that matter, so that a silent connection is soon given up. */
 const impatient = {
@@ -24,10 +24,10 @@ const impatient = {
   DAYBOOK_REQUEST_TIMEOUT_MS: '8000',
 }
 
-for (const [fault, fates] of Object.entries(fatesOf)) {
+for (const [fault, each] of fates) {
   for (const rounds of FaultRounds.of(fault)) {
-    t.test(`a ${fault} (${fates.join(', ')}) is settled under load of ${rounds.shards}`, (t) =>
-      strikesCommits(t, rounds, fates),
+    t.test(`a ${fault} (${each.join(', ')}) is settled under load of ${rounds.shards}`, (t) =>
+      strikesCommits(t, rounds, each),
     )
   }
 }

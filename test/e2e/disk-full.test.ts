@@ -26,6 +26,7 @@ for (const rounds of FaultRounds.of('disk full')) {
 
 async function fillsDisk(t: Test, disk: SmallDisk, rounds: FaultRounds): Promise<void> {
   const { postgres } = disk
+  rounds.way = disk.way
   t.comment(`the disk is ${disk.way}`)
   const DATABASE_URL = await postgres.createDatabase()
   const load = new Load({ goOnWhenLost: true })

@@ -4,18 +4,40 @@ import { isSettled } from './client-log.js'
 import { type CheckParts, checkBook } from './journal-check.js'
 import { roundsOr, shardCounts, withShards } from './rounds.js'
 
+/** Every fault that there is a script for, and the test file that has it. */
+export const scripts = {
+  'server killed': 'crash',
+  'server killed before a commit': 'crash',
+  'process frozen': 'frozen',
+  'clock jumped': 'clock',
+  'postgres killed': 'postgres-restart',
+  'postgres restarted': 'postgres-restart',
+  'backends terminated': 'backends',
+  'commit cut': 'connections',
+  'commit half-open': 'connections',
+  'commit delayed': 'connections',
+  'connection delayed': 'connections',
+  'disk full': 'disk-full',
+} as const
+
+export type Fault = keyof typeof scripts
+
 /** What a fault round came to; npm run faults adds them up. */
 export interface FaultRound {
-  fault: string
+  fault: Fault
   shards: number
+  /** How the fault is made, where that depends on the machine. */
+  way?: string
   /** How often the fault struck in this round. */
   hits: number
-  /** Requests and items of batches, by what the client was told; each time it was told. */
+  /** Answers to requests, of which a batch has one for each item; lost ones count too. */
+  requests: number
+  /** Of these. The others left the outcome unknown. */
   acknowledged: number
   refused: number
   unavailable: number
+  /** Transactions whose outcome was unknown for a while, and how many of them it is known of now. */
   unknown: number
-  /** Of those that were unknown for a while: how many are known now. */
   settled: number
   reads: number
   violations: number
@@ -23,6 +45,10 @@ export interface FaultRound {
 }
 
 const usualRounds = 5
+const nothing = Object.freeze({
+  ...{ requests: 0, acknowledged: 0, refused: 0, unavailable: 0, unknown: 0, settled: 0 },
+  reads: 0,
+})
 
 /** The file that rounds are told to, a line of JSON each; beside it a file that asks for the end. */
 const logFile = process.env.DAYBOOK_TEST_FAULT_LOG
@@ -38,18 +64,20 @@ export const stopSuffix = '.stop'
  *     }
  */
 export class FaultRounds {
-  readonly fault: string
+  /** How the fault is made, if that depends on the machine. */
+  way: string | undefined
+  readonly fault: Fault
   readonly shards: number
   readonly count: number
   #done = 0
   #startedAt = performance.now()
-  #before = { acknowledged: 0, refused: 0, unavailable: 0, unknown: 0, settled: 0, reads: 0 }
+  #before: Readonly<Record<keyof typeof nothing, number>> = nothing
 
   /**
    * The rounds of a fault are spread over the numbers of shards; there are none if only another
    * fault is asked for (DAYBOOK_TEST_FAULT).
    */
-  static of(fault: string): FaultRounds[] {
+  static of(fault: Fault): FaultRounds[] {
     const only = process.env.DAYBOOK_TEST_FAULT
     if (only !== undefined && only !== fault) return []
     const rounds = roundsOr(usualRounds)
@@ -58,7 +86,7 @@ export class FaultRounds {
     })
   }
 
-  private constructor(fault: string, shards: number, count: number) {
+  private constructor(fault: Fault, shards: number, count: number) {
     this.fault = fault
     this.shards = shards
     this.count = count
@@ -88,7 +116,9 @@ export class FaultRounds {
       answers.some(({ outcome }) => outcome === 'unknown'),
     )
     const now = {
-      ...{ acknowledged, refused, unavailable, unknown },
+      requests: acknowledged + refused + unavailable + unknown,
+      ...{ acknowledged, refused, unavailable },
+      unknown: once.length,
       settled: once.filter(isSettled).length,
       reads: log.reads.counts.checked,
     }
@@ -97,11 +127,11 @@ export class FaultRounds {
     const counts = Object.fromEntries(
       Object.entries(now).map(([name, count]) => [name, count - before[name as keyof typeof now]]),
     ) as typeof now
-    const { fault, shards } = this
+    const { fault, shards, way } = this
     const seconds = (performance.now() - this.#startedAt) / 1000
     this.#startedAt = performance.now()
     this.#done += 1
-    const round: FaultRound = { fault, shards, hits, ...counts, violations, seconds }
+    const round: FaultRound = { fault, shards, way, hits, ...counts, violations, seconds }
     if (logFile) appendFileSync(logFile, `${JSON.stringify(round)}\n`)
   }
 }

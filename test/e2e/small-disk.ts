@@ -10,6 +10,8 @@ import {
   temporaryPostgres,
 } from '../postgres.js'
 
+import { until } from './server.js'
+
 /** A Postgres whose disk can be filled, and freed again. */
 export interface SmallDisk {
   /** How it is done on this machine, for the record. */
@@ -49,7 +51,9 @@ export async function smallDisk(t: Teardown): Promise<SmallDisk | string> {
 async function mountedDisk(t: Teardown): Promise<SmallDisk> {
   const directory = await temporaryFolder(t)
   await run('mount', ['-t', 'tmpfs', '-o', `size=${diskMiB}m,mode=755`, 'daybook-test', directory])
-  t.teardown(() => run('umount', [directory]))
+  // A process of Postgres may take a moment to let go of its files after it is said to have ended.
+  const isUnmounted = () => run('umount', [directory]).then(Boolean, () => false)
+  t.teardown(() => until('the file system is unmounted', isUnmounted))
   const postgres = await temporaryPostgres(t, { own: true, settings, directory })
   if ((await realpath(postgres.directory)) !== (await realpath(directory))) {
     throw new Error(`Postgres keeps its data in ${postgres.directory}, not in ${directory}`)
