@@ -32,6 +32,7 @@ async function fillsDisk(t: Test, disk: SmallDisk, rounds: FaultRounds): Promise
   const load = new Load({ goOnWhenLost: true })
   const server = await ServerProcess.start(t, { DATABASE_URL, ...rounds.settings, ...impatient })
   t.teardown(() => load.stop())
+  t.teardown(() => disk.free())
   await load.open(server.url)
   while (rounds.hasMore) {
     load.start(server.url)
