@@ -19,6 +19,8 @@ export interface LoadOptions {
   batchItemsMax?: number
   /** Share of batches among the requests. */
   batchShare?: number
+  /** Share of reads among all that is sent. */
+  readShare?: number
   /** Goes on when a connection is lost, as a client does that waits for Postgres or a restart. */
   goOnWhenLost?: boolean
 }
@@ -28,7 +30,6 @@ const pauseMs = 40
 const repeatsFromNewest = 200
 /** What is read is among the newest too, so that much of it is not answered yet, or never will be. */
 const readsFromNewest = 12
-const readShare = 0.4
 
 /**
  * A client on several connections that posts transactions, holds and batches between a few
@@ -52,6 +53,7 @@ export class Load {
       connections: 6,
       batchItemsMax: 30,
       batchShare: 0.12,
+      readShare: 0.4,
       goOnWhenLost: false,
       ...options,
     }
@@ -126,7 +128,9 @@ export class Load {
     const client = new HttpClient(url, 1)
     while (!this.#stopping) {
       this.#underWay += 1
-      const answer = await (Math.random() < readShare ? this.#read(client) : this.#write(client))
+      const answer = await (Math.random() < this.#options.readShare
+        ? this.#read(client)
+        : this.#write(client))
       this.#underWay -= 1
       if (answer.kind === 'lost' && !this.#options.goOnWhenLost) break
       if (answer.kind === 'lost' || answer.status >= 429) await sleep(pauseMs)
