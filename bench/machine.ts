@@ -28,7 +28,8 @@ function commit(): string {
   try {
     const hash = git('rev-parse', '--short=12', 'HEAD')
     // The results themselves are written after the commit that they name.
-    const changed = git('status', '--porcelain', '--', '.', ':!bench/*results.*')
+    const results = [':!bench/*results.*', ':!docs/reliability-faults.*']
+    const changed = git('status', '--porcelain', '--', '.', ...results)
     return changed === '' ? hash : `${hash}+`
   } catch {
     return 'not committed'

@@ -20,39 +20,71 @@ export interface TemporaryPostgres {
   createDatabase(name?: string): Promise<string>
   /** Kills the postmaster and all its backends with SIGKILL. Own cluster only. */
   kill(): Promise<void>
-  /** Starts it again after `kill`, on the same port. Own cluster only. */
+  /**
+   * Stops it and waits for its end; `fast` rolls back and says goodbye, `immediate` has the backends
+   * drop everything. Own cluster only.
+   */
+  stop(how: 'fast' | 'immediate'): Promise<void>
+  /** Starts it again after `kill` or `stop`, or after its own end, on the same port. Own cluster only. */
   start(): Promise<void>
+  /** Whether the postmaster runs. Own cluster only. */
+  isRunning(): Promise<boolean>
+  /** Of the postmaster. Own cluster only. */
+  readonly pid: number
+  /** That really holds the cluster. Own cluster only. */
+  readonly directory: string
 }
 
 /**
  * Gives a test a Postgres until its end. Without `own`, the server in DAYBOOK_TEST_POSTGRES is
- * used if that is set, so that the files of a run can share one.
+ * used if that is set, so that the files of a run can share one. One of its own may be given a
+ * `directory`, which is not removed.
  */
 export async function temporaryPostgres(
   t: Teardown,
-  options: { own?: boolean; settings?: Record<string, string> } = {},
+  options: { own?: boolean; settings?: Record<string, string>; directory?: string } = {},
 ): Promise<TemporaryPostgres> {
   const shared = process.env.DAYBOOK_TEST_POSTGRES
   if (shared && !options.own) {
-    const refuse = async () => {
+    const refuse = () => {
       throw new Error('a shared Postgres is not for killing: ask for { own: true }')
     }
-    const createDatabase = (name?: string) => createDatabaseIn(t, { server: shared, name })
-    return { connectionString: shared, createDatabase, kill: refuse, start: refuse }
+    return {
+      connectionString: shared,
+      createDatabase: (name?: string) => createDatabaseIn(t, { server: shared, name }),
+      ...{ kill: refuse, stop: refuse, start: refuse, isRunning: refuse },
+      get pid() {
+        return refuse()
+      },
+      get directory() {
+        return refuse()
+      },
+    }
   }
-  const directory = await temporaryFolder(t)
-  const { settings } = options
+  const { settings, directory = await temporaryFolder(t) } = options
   let server: EmbeddedPostgres = await startEmbeddedPostgres({ directory, settings, log: () => {} })
   const { connectionString } = server
   t.teardown(() => server.stop())
+  const data = join(server.directory, 'cluster', 'data')
+  const isRunning = async () => (await identify(server.pid, data)) === 'server'
   return {
     connectionString,
     createDatabase: (name) => createDatabaseIn(undefined, { server: connectionString, name }),
-    kill: () => killPostgres(server.pid, join(server.directory, 'cluster', 'data')),
+    kill: () => killPostgres(server.pid, data),
+    async stop(how) {
+      if (how === 'fast') return await server.stop()
+      process.kill(server.pid, 'SIGQUIT')
+      while (await isRunning()) await sleep(5)
+    },
     async start() {
       const port = Number(new URL(connectionString).port)
       server = await startEmbeddedPostgres({ directory, settings, port, log: () => {} })
     },
+    isRunning,
+    get pid() {
+      return server.pid
+    },
+    directory: server.directory,
   }
 }
 
@@ -100,7 +132,8 @@ function kill(pid: number): void {
   }
 }
 
-async function childrenOf(parent: number): Promise<number[]> {
+/** Numbers of the processes that a process has started. */
+export async function childrenOf(parent: number): Promise<number[]> {
   if (process.platform !== 'linux') {
     const { stdout } = await promisify(execFile)('ps', ['-axo', 'pid=,ppid='])
     const rows = stdout.trim().split('\n')

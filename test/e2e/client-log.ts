@@ -1,5 +1,6 @@
 import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
+import { type Moment, ReadLog } from './read-log.js'
 
 /** What one answer says about one entry. */
 export type Answer =
@@ -27,6 +28,8 @@ export interface Entry {
   /** What it moves or reserves; nothing for a void. */
   movements: Movement[]
   answers: Answer[]
+  /** When it was known for the first time that it is in. */
+  acknowledgedAt?: Moment
 }
 
 /** A request that may be sent any number of times. A batch has an entry for each of its items. */
@@ -49,6 +52,7 @@ interface AnswerBody {
     id?: string
     status?: string
     postings?: { debit: string; credit: string; amount: string }[]
+    version?: number
     results?: { id: string; outcome: string; position?: string; error?: { code: string } }[]
     balances?: Record<string, string>
     remaining?: string[]
@@ -61,6 +65,7 @@ interface AnswerBody {
 export class ClientLog {
   readonly requests: Request[] = []
   readonly entries = new Map<string, Entry>()
+  readonly reads = new ReadLog()
   /** Answers that are wrong in themselves, whatever the journal says. */
   readonly violations: string[] = []
   /** Answers by outcome, and those of status 503 and 504. */
@@ -187,6 +192,7 @@ export class ClientLog {
     const isNew = !isDeepStrictEqual(entry.answers.at(-1), answer)
     if (isNew || answer.outcome === 'acknowledged') entry.answers.push(answer)
     this.counts[answer.outcome] += 1
+    if (answer.outcome === 'acknowledged') entry.acknowledgedAt ??= this.reads.nextMoment()
   }
 
   #violation(request: Request, what: string): void {

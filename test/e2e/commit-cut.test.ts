@@ -15,41 +15,11 @@ t.setTimeout(120_000 + rounds * 60_000 * shardCounts.length)
 
 const postgres = await temporaryPostgres(t)
 
-const fates: readonly Fate[] = [
-  'cut before',
-  'cut after',
-  'cut at once',
-  'hold answer',
-  'half-open',
-  'late',
-]
-
 /** Below all times of the server that matter, so that a silent connection is soon given up. */
 const impatient = {
   DAYBOOK_COMMIT_TIMEOUT_MS: '1000',
   DAYBOOK_ADMISSION_TIMEOUT_MS: '5000',
   DAYBOOK_REQUEST_TIMEOUT_MS: '8000',
-}
-
-const strikes = shardCounts.flatMap((shards) => fates.map((fate) => ({ shards, fate })))
-
-for (const { shards, fate } of strikes) {
-  t.test(`a commit with the fate "${fate}" is settled under load of ${shards}`, async (t) => {
-    const { server, proxy, database, load } = await fixture(t, {
-      ...impatient,
-      ...withShards(shards),
-    })
-    for (let round = 0; round < rounds; round++) {
-      load.start(server.url)
-      await proxy.strike(fate, Math.floor(Math.random() * 30))
-      await load.acknowledged(100)
-      await load.stop()
-      await checkBook(t, { url: server.url, connectionString: database, load })
-    }
-    t.equal(server.ending, undefined, 'the server goes on')
-    t.ok((await settlements(server)) >= rounds, 'each was settled')
-    t.equal(load.log.counts.unknown, 0, 'and the clients saw nothing of it')
-  })
 }
 
 for (const shards of shardCounts) {
@@ -281,10 +251,6 @@ async function fixture(t: Test, settings: Record<string, string>) {
 
 function inFlight(server: ServerProcess): Promise<number> {
   return server.metric('daybook_in_flight_commands')
-}
-
-function settlements(server: ServerProcess): Promise<number> {
-  return server.metric('daybook_settlements')
 }
 
 /** Asks Postgres itself, past the proxy. */

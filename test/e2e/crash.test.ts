@@ -1,48 +1,50 @@
 import t from 'tap'
 import { temporaryPostgres } from '../postgres.js'
-import { checkBook } from './journal-check.js'
+import { FaultRounds } from './fault-rounds.js'
 import { Load } from './load.js'
 import { type Fate, PostgresProxy } from './proxy.js'
-import { roundsOr, shardCounts, withShards } from './rounds.js'
+import { roundsOr } from './rounds.js'
 import { ServerProcess, until } from './server.js'
 
-const rounds = roundsOr(2)
-
-t.setTimeout(60_000 + rounds * 30_000 * shardCounts.length)
+t.setTimeout(120_000 + roundsOr(5) * 60_000)
 
 const shared = await temporaryPostgres(t)
 
-for (const shards of shardCounts) {
+for (const rounds of FaultRounds.of('server killed')) {
   t.test(
-    `a server of ${shards} that is killed under load has lost nothing and done nothing twice`,
+    `a server of ${rounds.shards} that is killed under load has lost nothing and done nothing twice`,
     async (t) => {
       const DATABASE_URL = await shared.createDatabase()
       const load = new Load()
-      let server = await ServerProcess.start(t, { DATABASE_URL, ...withShards(shards) })
+      let server = await ServerProcess.start(t, { DATABASE_URL, ...rounds.settings })
       await load.open(server.url)
-      for (let round = 0; round < rounds; round++) {
+      while (rounds.hasMore) {
         load.start(server.url)
-        await load.acknowledged(100 + Math.random() * 400)
+        await load.acknowledged(50 + Math.random() * 200)
         await server.end('SIGKILL')
         await load.lost()
-        server = await ServerProcess.start(t, { DATABASE_URL, ...withShards(shards) })
-        await checkBook(t, { url: server.url, connectionString: DATABASE_URL, load })
+        server = await ServerProcess.start(t, { DATABASE_URL, ...rounds.settings })
+        await rounds.check(t, { url: server.url, connectionString: DATABASE_URL, load })
       }
-      t.ok(load.log.counts.unknown > 0, 'the kills hit requests under way')
+      // One kill alone may come while the load happens to read on every connection.
+      const { unknown } = load.log.counts
+      if (rounds.done > 1) t.ok(unknown > 0, `the kills hit ${unknown} requests under way`)
     },
   )
+}
 
+for (const rounds of FaultRounds.of('server killed before a commit')) {
   t.test(
-    `a server of ${shards} that is killed before its commit is through has told nobody`,
+    `a server of ${rounds.shards} that is killed before its commit is through has told nobody`,
     async (t) => {
       const database = await shared.createDatabase()
       const proxy = await PostgresProxy.start(t, database)
       const DATABASE_URL = proxy.connectionString
       const connections = 6
       const load = new Load({ connections })
-      let server = await ServerProcess.start(t, { DATABASE_URL, ...withShards(shards) })
+      let server = await ServerProcess.start(t, { DATABASE_URL, ...rounds.settings })
       await load.open(server.url)
-      for (let round = 0; round < rounds; round++) {
+      while (rounds.hasMore) {
         load.start(server.url)
         await load.acknowledged(50)
         // From here on no batch gets through: soon every connection waits, and stays so.
@@ -64,41 +66,8 @@ for (const shards of shardCounts) {
         await server.end('SIGKILL')
         await load.lost()
         proxy.onCommit = () => 'pass'
-        server = await ServerProcess.start(t, { DATABASE_URL, ...withShards(shards) })
-        await checkBook(t, { url: server.url, connectionString: database, load })
-      }
-    },
-  )
-
-  t.test(
-    `a Postgres that is killed under load of ${shards} has lost nothing, and the server goes on`,
-    async (t) => {
-      const postgres = await temporaryPostgres(t, { own: true })
-      const DATABASE_URL = await postgres.createDatabase()
-      const load = new Load({ goOnWhenLost: true })
-      const server = await ServerProcess.start(t, {
-        DATABASE_URL,
-        ...withShards(shards),
-        DAYBOOK_COMMIT_TIMEOUT_MS: '1000',
-        DAYBOOK_ADMISSION_TIMEOUT_MS: '500',
-        DAYBOOK_REQUEST_TIMEOUT_MS: '1000',
-      })
-      await load.open(server.url)
-      for (let round = 0; round < rounds; round++) {
-        load.start(server.url)
-        await load.acknowledged(100 + Math.random() * 200)
-        await postgres.kill()
-        const { http503, http504 } = load.log.counts
-        // The requests in the open batch are not known; those behind it are not accepted.
-        await until('the server says so', () => {
-          const { counts } = load.log
-          return counts.http503 > http503 || counts.http504 > http504
-        })
-        await postgres.start()
-        await load.acknowledged(100)
-        await load.stop()
-        t.equal(server.ending, undefined, 'the server goes on')
-        await checkBook(t, { url: server.url, connectionString: DATABASE_URL, load })
+        server = await ServerProcess.start(t, { DATABASE_URL, ...rounds.settings })
+        await rounds.check(t, { url: server.url, connectionString: database, load })
       }
     },
   )

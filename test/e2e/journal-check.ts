@@ -12,6 +12,7 @@ import {
 } from './client-log.js'
 import { type Counters, Ledger, readJournal } from './ledger.js'
 import type { Load } from './load.js'
+import { readProblems } from './read-check.js'
 
 /** Transactions that are read over HTTP one by one; the newest, and as many others by chance. */
 const readsMax = 150
@@ -23,17 +24,22 @@ export interface CheckParts {
   load: Pick<Load, 'log' | 'accounts'>
 }
 
-/** Settles what is unknown, then checks everything; the test fails with the list of what is wrong. */
-export async function checkBook(t: Test, parts: CheckParts & { url: string }): Promise<void> {
+/**
+ * Settles what is unknown, then checks everything; the test fails with the list of what is wrong.
+ * Resolves with the number of problems.
+ */
+export async function checkBook(t: Test, parts: CheckParts & { url: string }): Promise<number> {
   const { log } = parts.load
   await log.settle(parts.url)
   const problems = await problemsOf(parts)
   const { acknowledged, refused, unavailable, unknown } = log.counts
   t.comment(
-    `${acknowledged} acknowledged, ${refused} refused, ${unavailable} not accepted, ${unknown} unknown`,
+    `${acknowledged} acknowledged, ${refused} refused, ${unavailable} not accepted, ${unknown} unknown, ` +
+      `${log.reads.counts.checked} reads`,
   )
   if (problems.length > 0) t.comment(`${problems.length} problems`)
   t.same(problems.slice(0, 10), [], 'journal and server are as the client was told')
+  return problems.length
 }
 
 /** Compares the client's log with the journal and with the server; what is wrong, in sentences. */
@@ -48,6 +54,7 @@ export async function problemsOf(parts: CheckParts): Promise<string[]> {
       ...log.violations,
       ...ledger.problems,
       ...entryProblems(log, ledger),
+      ...readProblems(log, ledger),
       ...(await chainProblems(client)),
       ...(await viewProblems(client, ledger)),
       ...(parts.url === undefined ? [] : await serverProblems(parts.url, log, ledger)),

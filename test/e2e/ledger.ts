@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import type { Movement } from './client-log.js'
-import type { LoadAccount } from './load.js'
+import type { LoadAccount } from './load-accounts.js'
 
 type PostingBody = [debit: string, credit: string, amount: number, currency: string, scale: number]
 
@@ -10,6 +10,8 @@ export interface JournalRecord {
   seq: string
   kind: string
   id: string
+  /** Milliseconds since 1970. */
+  time_ms: string
   pending: boolean
   id_elsewhere: boolean
   cause_kind: string | null
@@ -28,7 +30,7 @@ export interface JournalRecord {
 /** All records. An account is in one stream of a generation, so its history comes in order. */
 export async function readJournal(client: pg.Client): Promise<JournalRecord[]> {
   const { rows } = await client.query<JournalRecord>(
-    `select stream, seq, kind, id, pending, id_elsewhere, cause_kind, cause_stream, cause_seq,
+    `select stream, seq, kind, id, extract(epoch from time) * 1000 as time_ms, pending, id_elsewhere, cause_kind, cause_stream, cause_seq,
        message, body
      from daybook.records order by generation, stream, seq`,
   )
@@ -68,16 +70,24 @@ export class Ledger {
   /** Home records of transactions by key, with what each of them moved or reserved. */
   readonly records = new Map<string, { position: string; kind: string; movements: Movement[] }>()
   readonly accounts: readonly LoadAccount[]
+  /** Counters of an account that is not striped at each of its versions, from 1. */
+  readonly states = new Map<string, Counters[]>()
+  /** Versions that each home record gave to accounts, by its position; in any stream. */
+  readonly touches = new Map<string, { account: string; version: number }[]>()
   postings = 0
+  /** Time of each record by position. */
+  readonly #times = new Map<string, number>()
   /** Sides, and ids, that a home record leaves to other streams, less those that these have. */
   readonly #owed = new Map<string, number>()
   /** Last message by sending and receiving stream. */
   readonly #messages = new Map<string, number>()
-  /** Accounts that the record at hand has touched. */
+  /** Accounts that the record at hand has touched; striped ones have no version that it moves. */
   readonly #touched = new Set<string>()
+  readonly #striped: ReadonlySet<string>
 
   constructor(accounts: readonly LoadAccount[], journal: readonly JournalRecord[]) {
     this.accounts = accounts
+    this.#striped = new Set(accounts.filter(({ striped }) => striped).map(({ id }) => id))
     const lastSeqs = new Map<number, number>()
     for (const record of journal) {
       const expected = (lastSeqs.get(record.stream) ?? 0) + 1
@@ -87,6 +97,7 @@ export class Ledger {
         )
       }
       lastSeqs.set(record.stream, Number(record.seq))
+      this.#times.set(`${record.stream}-${record.seq}`, Number(record.time_ms))
       // First all of them: a hold of an atomic batch and what ends it may be in two streams.
       if (record.cause_kind === null) this.#remember(record)
     }
@@ -110,7 +121,11 @@ export class Ledger {
   #apply(record: JournalRecord): void {
     const isApplied = record.cause_kind !== null
     if (isApplied) this.#checkMessage(record)
-    if ((record.cause_kind ?? record.kind).startsWith('account_')) return
+    this.#checkTime(record)
+    if ((record.cause_kind ?? record.kind).startsWith('account_')) {
+      if (!isApplied) this.#noteState(record.id)
+      return
+    }
     const legs = this.#legsOf(record)
     this.#touched.clear()
     let owed = record.id_elsewhere === isApplied ? 0 : 1
@@ -126,6 +141,29 @@ export class Ledger {
     this.#owed.set(cause, (this.#owed.get(cause) ?? 0) + (isApplied ? -owed : owed))
     if (!isApplied && record.kind in endings) this.#follow(record, legs)
     this.#checkLimits(`${record.stream}-${record.seq}`)
+    const touches = this.touches.get(cause) ?? []
+    this.touches.set(cause, touches)
+    for (const account of this.#touched) {
+      const version = this.#noteState(account)
+      if (version > 0) touches.push({ account, version })
+    }
+  }
+
+  /** The record at hand makes the account's next version; 0 if it has none. */
+  #noteState(account: string): number {
+    if (this.#striped.has(account)) return 0
+    const states = this.states.get(account) ?? []
+    this.states.set(account, states)
+    return states.push({ ...this.of(account) })
+  }
+
+  /** Time runs back neither within a stream nor from a cause to what follows it. */
+  #checkTime({ stream, seq, time_ms, cause_stream, cause_seq }: JournalRecord): void {
+    for (const before of [`${stream}-${Number(seq) - 1}`, `${cause_stream}-${cause_seq}`]) {
+      if (Number(time_ms) < (this.#times.get(before) ?? 0)) {
+        this.problems.push(`${stream}-${seq} is dated before ${before}`)
+      }
+    }
   }
 
   /** Messages from one stream to another are applied in order, each once. */

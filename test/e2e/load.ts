@@ -2,24 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   ClientLog,
   type Entry,
+  type HttpAnswer,
   HttpClient,
   isAcknowledged,
   type Movement,
   type Request,
   toAmount,
 } from './client-log.js'
-import { batch, followUp, hold, idInSlot, single } from './requests.js'
+import { creationOf, fundless, type LoadAccount, makeAccounts, penniless } from './load-accounts.js'
+import { batch, followUp, hold, single } from './requests.js'
 import { until } from './server.js'
-
-/** An account of the load; limits in minor units, null for unlimited. */
-export interface LoadAccount {
-  id: string
-  class: 'asset' | 'liability' | 'equity'
-  overdraftLimit: bigint | null
-  minimumBalance: bigint
-  /** Every shard has a part. */
-  striped?: true
-}
 
 export interface LoadOptions {
   connections?: number
@@ -27,6 +19,8 @@ export interface LoadOptions {
   batchItemsMax?: number
   /** Share of batches among the requests. */
   batchShare?: number
+  /** Share of reads among all that is sent. */
+  readShare?: number
   /** Goes on when a connection is lost, as a client does that waits for Postgres or a restart. */
   goOnWhenLost?: boolean
 }
@@ -34,11 +28,13 @@ export interface LoadOptions {
 const pauseMs = 40
 /** A repeat is of one of the newest requests, where a crash hurts most. */
 const repeatsFromNewest = 200
+/** What is read is among the newest too, so that much of it is not answered yet, or never will be. */
+const readsFromNewest = 12
 
 /**
  * A client on several connections that posts transactions, holds and batches between a few
- * accounts, most of which have limits, and logs all of it. Neighbours among the accounts are in
- * different shards. An id is used again only to repeat the same request on purpose.
+ * accounts, most of which have limits, reads them, and logs all of it. Neighbours among the accounts
+ * are in different shards. An id is used again only to repeat the same request on purpose.
  */
 export class Load {
   readonly log = new ClientLog()
@@ -57,6 +53,7 @@ export class Load {
       connections: 6,
       batchItemsMax: 30,
       batchShare: 0.12,
+      readShare: 0.4,
       goOnWhenLost: false,
       ...options,
     }
@@ -92,6 +89,7 @@ export class Load {
   /** Starts posting on every connection. */
   start(url: string): void {
     this.#stopping = false
+    this.log.reads.mayBeOld = false
     const { connections } = this.#options
     this.#work = Promise.all(Array.from({ length: connections }, () => this.#workOn(url)))
   }
@@ -129,16 +127,35 @@ export class Load {
   async #workOn(url: string): Promise<void> {
     const client = new HttpClient(url, 1)
     while (!this.#stopping) {
-      const request = this.#next()
       this.#underWay += 1
-      const answer = await client.post(request.path, request.body)
+      const answer = await (Math.random() < this.#options.readShare
+        ? this.#read(client)
+        : this.#write(client))
       this.#underWay -= 1
-      this.log.record(request, answer)
       if (answer.kind === 'lost' && !this.#options.goOnWhenLost) break
       if (answer.kind === 'lost' || answer.status >= 429) await sleep(pauseMs)
-      else this.#keepHolds(request)
     }
     client.close()
+  }
+
+  async #write(client: HttpClient): Promise<HttpAnswer> {
+    const request = this.#next()
+    const answer = await client.post(request.path, request.body)
+    this.log.record(request, answer)
+    if (answer.kind === 'answer' && answer.status < 429) this.#keepHolds(request)
+    return answer
+  }
+
+  async #read(client: HttpClient): Promise<HttpAnswer> {
+    const { reads, requests } = this.log
+    const { entries } = requests[Math.max(0, requests.length - 1 - below(readsFromNewest))]
+    const question =
+      Math.random() < 0.5
+        ? reads.ask('account', this.accounts[below(this.accounts.length)].id)
+        : reads.ask('transaction', entries[below(entries.length)].key)
+    const answer = await client.get(question.path)
+    reads.record(question, answer)
+    return answer
   }
 
   /** What makes its balance 500.00, whichever its normal side is. */
@@ -230,46 +247,6 @@ export class Load {
       credit: this.accounts[credit].id,
       amount: BigInt(1 + below(amountMax)),
     }
-  }
-}
-
-/** The first accounts have no limit, and so need no money. */
-const fundless = 3
-/** The last ones have only what goes through them. */
-const penniless = 2
-
-function makeAccounts(): LoadAccount[] {
-  const account = (
-    accountClass: LoadAccount['class'],
-    overdraftLimit: bigint | null,
-    minimumBalance = 0n,
-  ) => ({ class: accountClass, overdraftLimit, minimumBalance })
-  const accounts: Omit<LoadAccount, 'id'>[] = [
-    account('asset', null),
-    account('equity', null),
-    { ...account('equity', null), striped: true },
-    account('liability', 0n),
-    account('liability', 0n),
-    account('liability', 0n, 1_000n),
-    account('liability', 25_000n),
-    account('liability', 25_000n, 500n),
-    account('equity', 10_000n),
-    account('asset', 15_000n),
-    account('liability', 0n),
-    account('liability', 0n),
-  ]
-  return accounts.map((account, slot) => ({ id: idInSlot(slot), ...account }))
-}
-
-function creationOf({ id, overdraftLimit, minimumBalance, striped, ...account }: LoadAccount) {
-  return {
-    ...{ id, currency: 'EUR', class: account.class },
-    ...(striped
-      ? { striped }
-      : {
-          overdraftLimit: overdraftLimit === null ? 'unlimited' : toAmount(overdraftLimit),
-          minimumBalance: toAmount(minimumBalance),
-        }),
   }
 }
 

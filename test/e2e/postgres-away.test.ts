@@ -31,6 +31,8 @@ async function refusesWhileAway(t: Test, shards: number): Promise<void> {
     connections: 48,
     batchItemsMax: 600,
     batchShare: 0.9,
+    // What fills the server is writes.
+    readShare: 0.05,
     goOnWhenLost: true,
   })
   await load.open(server.url)

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import type { Teardown } from '../postgres.js'
+import { DelayedLane } from './delayed-lane.js'
 import { until } from './server.js'
 
 /**
@@ -39,6 +40,8 @@ export class PostgresProxy {
   onCommit: (commit: Commit) => Fate | Promise<Fate> = () => 'pass'
   /** Address for the server, of the same database. */
   readonly connectionString: string
+  /** Each message takes up to so long to pass, either way; 0: it passes at once. */
+  delayMsMax = 0
   readonly #listener: Server
   readonly #sessions = new Set<Session>()
   #isSilent = false
@@ -111,6 +114,8 @@ class Session {
   onClosed: () => void = () => undefined
   readonly #server: Socket
   readonly #postgres: Socket
+  readonly #toServer: DelayedLane
+  readonly #toPostgres: DelayedLane
   readonly #proxy: PostgresProxy
   readonly #fromServer = new MessageReader({ hasStartup: true })
   readonly #fromPostgres = new MessageReader({ hasStartup: false })
@@ -128,6 +133,9 @@ class Session {
     this.#server = sockets.server.setNoDelay(true)
     this.#postgres = sockets.postgres.setNoDelay(true)
     this.#proxy = proxy
+    const delayMs = () => Math.random() * proxy.delayMsMax
+    this.#toServer = new DelayedLane(this.#server, delayMs)
+    this.#toPostgres = new DelayedLane(this.#postgres, delayMs)
     for (const socket of [this.#server, this.#postgres]) socket.on('error', () => undefined)
     this.#server.on('data', (bytes) => {
       for (const message of this.#fromServer.read(bytes)) this.#onServerMessage(message)
@@ -137,10 +145,10 @@ class Session {
     })
     this.#server.on('close', () => {
       // A half-open connection stays open for Postgres, as when a cable is pulled.
-      if (this.#mode !== 'silent') this.cut()
+      if (this.#mode !== 'silent') this.#toPostgres.end(() => this.cut())
     })
     this.#postgres.on('close', () => {
-      if (!this.#isSilenced) this.cut()
+      if (!this.#isSilenced) this.#toServer.end(() => this.cut())
     })
   }
 
@@ -179,7 +187,7 @@ class Session {
     }
     const of = this.#commitOf(message)
     if (of === undefined) {
-      this.#postgres.write(message.bytes)
+      this.#toPostgres.write(message.bytes)
       return
     }
     this.#mode = 'undecided'
@@ -198,8 +206,8 @@ class Session {
       this.#mode = 'silent'
       if (fate === 'late') this.#late = message
     } else {
-      this.#postgres.write(message.bytes)
-      if (fate === 'cut at once') this.#postgres.end(() => this.cut())
+      this.#toPostgres.write(message.bytes)
+      if (fate === 'cut at once') this.#toPostgres.end(() => this.#postgres.end(() => this.cut()))
       for (const waiting of this.#waiting.splice(0)) this.#onServerMessage(waiting)
     }
   }
@@ -208,7 +216,7 @@ class Session {
     if (this.#mode === 'silent' || this.#mode === 'closed') return
     const isEnd = this.#mode === 'answer awaited' && message.type === readyForQuery
     const isKept = this.#mode === 'answer awaited' && this.#fate !== 'pass'
-    if (!isKept) this.#server.write(message.bytes)
+    if (!isKept) this.#toServer.write(message.bytes)
     if (!isEnd) return
     if (this.#fate === 'cut after') {
       this.cut()
