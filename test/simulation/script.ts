@@ -164,8 +164,8 @@ class ScriptWriter {
   #databaseTrouble(): Act {
     const forMs = skewed(this.#random, 50, 12_000)
     const dice = this.#random()
-    if (dice < 0.5) return { act: 'crash postgres', forMs }
-    if (dice < 0.65) return { act: 'terminate backends' }
+    if (dice < 0.6) return { act: 'crash postgres', forMs }
+    if (dice < 0.7) return { act: 'terminate backends' }
     return { act: this.#pick(databaseTroubles), forMs }
   }
 
