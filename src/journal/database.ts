@@ -17,7 +17,7 @@ export interface ConnectOptions {
   prepare?: (connection: DatabaseConnection) => Promise<void>
 }
 
-/** Runs statements. An error of the server has its SQLSTATE as `code`. */
+/** Runs statements; of several in one text the last one answers. An error of the server has its SQLSTATE as `code`. */
 export interface Queries {
   // biome-ignore lint/suspicious/noExplicitAny: the row is whatever the statement says it is
   query<Row = any>(text: string, values?: unknown[]): Promise<Result<Row>>

@@ -40,8 +40,13 @@ class PostgresConnection implements DatabaseConnection {
     this.#client = client
   }
 
-  query<Row>(text: string, values?: unknown[]): Promise<Result<Row>> {
-    return this.#client.query<Row & pg.QueryResultRow>(text, values)
+  async query<Row>(text: string, values?: unknown[]): Promise<Result<Row>> {
+    const result: Result<Row> | Result<Row>[] = await this.#client.query<Row & pg.QueryResultRow>(
+      text,
+      values,
+    )
+    // Several statements in one text have a result each.
+    return Array.isArray(result) ? result[result.length - 1] : result
   }
 
   copyIn(text: string, rows: Buffer): Promise<string[]> {

@@ -46,8 +46,10 @@ export class Stage {
   }
 
   /** Waits for the end of something, and says what has come of it. */
-  async tell(what: string, work: Promise<unknown>): Promise<void> {
-    this.say(`${what}: ${await outcomeOf(work)}`)
+  async tell(what: string, work: Promise<unknown>): Promise<string> {
+    const outcome = await outcomeOf(work)
+    this.say(`${what}: ${outcome}`)
+    return outcome
   }
 
   async connect(name = 'script'): Promise<DatabaseConnection> {

@@ -1,8 +1,14 @@
+import assert from 'node:assert/strict'
 import { openGeneration } from '../../../src/journal/generation.js'
 import { endOldBackends } from '../../../src/journal/postgres-session.js'
 import { readLayout, takeOver } from '../../../src/journal/take-over.js'
 import { sealedBatch } from './sealed-batch.js'
-import { lockText, openBatch, type Script, type Stage } from './stage.js'
+import { headText, lockText, openBatch, type Script, type Stage } from './stage.js'
+
+/** Names the backend of this connection as the stream's writer, as a settlement does. */
+const settleText = `update daybook.stream set epoch = epoch + 1, backend_pid = pg_backend_pid(),
+  backend_start = (select backend_start from pg_stat_activity where pid = pg_backend_pid())
+  where id = $1`
 
 /** Take-overs and new generations, against each other and against writers. */
 export const takeOverScripts: readonly Script[] = [
@@ -45,6 +51,22 @@ export const takeOverScripts: readonly Script[] = [
       })
       await stage.tell('take-over', taking)
       stage.say(`tried again ${tries} times`)
+      await stage.look(1)
+    },
+  },
+  {
+    name: 'a take-over ends the backend of a settlement that commits while it waits',
+    async play(stage) {
+      await stage.takeOver('first')
+      const settling = await stage.begin()
+      await settling.query(lockText, [1])
+      await stage.tell('settlement', settling.query(settleText, [1]))
+      const taking = stage.later(stage.takeOver('second'))
+      await stage.server.untilBlocked(1)
+      await stage.tell('settled', settling.query('commit'))
+      await stage.tell('take-over', taking)
+      const left = await stage.tell('its backend', settling.query(headText, [1]))
+      assert.equal(left, 'connection lost')
       await stage.look(1)
     },
   },

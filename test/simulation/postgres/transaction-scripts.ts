@@ -4,6 +4,17 @@ import { headText, lockText, type Script } from './stage.js'
 /** What any transaction does, whatever it is for. */
 export const transactionScripts: readonly Script[] = [
   {
+    name: 'several statements at once answer as the last of them',
+    async play(stage) {
+      const connection = await stage.connect()
+      const { command, rows } = await connection.query(
+        'begin; set local lock_timeout = 60000; set local idle_in_transaction_session_timeout = 60000',
+      )
+      stage.say(`${command} with ${rows.length} rows`)
+      await stage.tell('commit', connection.query('commit'))
+    },
+  },
+  {
     name: 'who waits too long for a row fails, and so does all that follows',
     async play(stage) {
       const holder = await stage.begin()
