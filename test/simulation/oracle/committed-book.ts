@@ -9,6 +9,16 @@ import {
   stateNow,
 } from './account-history.js'
 import { type JournalRecord, RecordKind, type RecordPosting, Side } from './journal-record.js'
+import {
+  assertEmpty,
+  type Effect,
+  effectOfApplied,
+  isOppositeOf,
+  nothing,
+  positionOf,
+  sidesFrom,
+  zero,
+} from './record-effects.js'
 import { expect } from './violation.js'
 
 export type TransactionStatus =
@@ -28,6 +38,10 @@ export interface Transaction {
   status: TransactionStatus
   /** Of a hold: minor units still reserved, per posting. */
   remaining: bigint[]
+  /** Place among all home records, in the order of their commits. */
+  order: number
+  /** Version of each account just before. */
+  versions: ReadonlyMap<string, number>
   /** What it has been since which commit, as the stream that owns its id knows. */
   known: { commit: number; status: TransactionStatus; remaining: bigint[] }[]
 }
@@ -126,7 +140,8 @@ export class CommittedBook {
       id: record.id,
       isDebitNormal,
       isStriped: body?.striped === true,
-      createdWith: record.kind,
+      currency: body?.currency ?? '',
+      createdAt: record.time,
       states: [],
       ...none,
     }
@@ -138,17 +153,23 @@ export class CommittedBook {
       overdraftLimit: body?.overdraftLimit ?? null,
       minimumBalance: body?.minimumBalance ?? 0n,
       pendingHolds: 0,
+      metadata: body?.metadata,
+      madeBy: record,
     }
     account.states.push(state)
     this.accounts.set(record.id, account)
   }
 
-  #change({ id, commit, account: body }: JournalRecord): void {
+  #change(record: JournalRecord): void {
+    const { id, commit, account: body } = record
     const account = this.#account(id)
+    if (body?.status === 'closed') assertEmpty(account)
     this.#next(account, commit, (state) => {
       if (body?.status !== undefined) state.status = body.status as AccountStatus
       if (body?.overdraftLimit !== undefined) state.overdraftLimit = body.overdraftLimit
       if (body?.minimumBalance !== undefined) state.minimumBalance = body.minimumBalance
+      if (body?.metadata !== undefined) state.metadata = body.metadata
+      state.madeBy = record
     })
   }
 
@@ -169,6 +190,16 @@ export class CommittedBook {
       target?.status === 'posted' || target?.status === 'hold post',
       3,
       () => `${record.target} is ${target?.status} and is reversed`,
+    )
+    expect(
+      isOppositeOf(record, target.record),
+      2,
+      () => `${positionOf(record)} is not the opposite of ${record.target}`,
+    )
+    expect(
+      record.time >= target.record.time,
+      0,
+      () => `${positionOf(record)} is before what it reverses`,
     )
     this.#remember(record, 'reversal')
     this.#become(target, 'reversed', record.commit)
@@ -209,6 +240,13 @@ export class CommittedBook {
     }
     const ended = !record.kept
     const isPost = record.kind === RecordKind.holdPosted
+    expect(
+      hold.remaining.some((rest) => rest > 0n) === record.kept,
+      5,
+      () => `${positionOf(record)} leaves ${hold.remaining} of ${record.target}`,
+    )
+    expect(record.time >= hold.record.time, 0, () => `${positionOf(record)} is before its hold`)
+    if (isPost) for (const { posting } of moved) this.#assertActive(record, posting)
     if (!isExpiry) this.#remember(record, isPost ? 'hold post' : 'hold void')
     const after = isPost ? 'hold posted' : isExpiry ? 'hold expired' : 'hold voided'
     this.#become(hold, ended ? after : 'pending', record.commit)
@@ -224,9 +262,19 @@ export class CommittedBook {
     const { id, commit } = record
     expect(!this.transactions.has(id), 3, () => `${id} takes effect twice`)
     const remaining = status === 'pending' ? record.postings.map(({ amount }) => amount) : []
-    const transaction: Transaction = { record, status, remaining, known: [] }
+    const { order, versions } = this.#nextPlace()
+    const transaction: Transaction = { record, status, remaining, order, versions, known: [] }
     this.transactions.set(id, transaction)
     if (this.#owners.streamOf(id) === record.stream) note(transaction, commit)
+  }
+
+  /** Where the next home record stands, and what it finds. */
+  #nextPlace(): Pick<Transaction, 'order' | 'versions'> {
+    const accounts = [...this.accounts.values()].filter(({ isStriped }) => !isStriped)
+    return {
+      order: this.transactions.size,
+      versions: new Map(accounts.map((account) => [account.id, stateNow(account).version])),
+    }
   }
 
   #become(transaction: Transaction, status: TransactionStatus, commit: number): void {
@@ -238,6 +286,7 @@ export class CommittedBook {
   #move(record: JournalRecord, posting: RecordPosting, amount: bigint, pending: boolean): void {
     const from = this.#account(posting.debit)
     const to = this.#account(posting.credit)
+    this.#assertActive(record, posting)
     from[pending ? 'debitsPending' : 'debitsPosted'] += amount
     to[pending ? 'creditsPending' : 'creditsPosted'] += amount
     if (record.imported) return
@@ -250,6 +299,18 @@ export class CommittedBook {
         () => `account ${account.id} is at ${available} after ${positionOf(record)}`,
       )
     }
+  }
+
+  /** A status counts from its commit on, on all shards: what was undecided then has been applied. */
+  #assertActive(record: JournalRecord, { debit, credit }: RecordPosting): void {
+    const [from, to] = [this.#account(debit), this.#account(credit)]
+    for (const account of [from, to]) {
+      const { status } = stateNow(account)
+      const what = () => `${positionOf(record)} posts to ${account.id}, which is ${status}`
+      expect(status === 'active', 5, what)
+    }
+    const what = () => `${positionOf(record)} posts ${from.currency} to ${to.currency}`
+    expect(from.currency === to.currency, 4, what)
   }
 
   /** What the record does to accounts of the stream that it is in. */
@@ -373,51 +434,7 @@ export class CommittedBook {
   }
 }
 
-interface Effect {
-  posted: bigint
-  pending: bigint
-  holds: number
-}
-
-const nothing: Effect = { posted: 0n, pending: 0n, holds: 0 }
-const zero = {
-  debitsPosted: 0n,
-  creditsPosted: 0n,
-  debitsPending: 0n,
-  creditsPending: 0n,
-  holds: 0,
-}
-
-function effectOfApplied(
-  record: JournalRecord,
-  kind: RecordKind,
-  { posted, gone }: { posted: bigint; gone: bigint },
-  home: JournalRecord,
-): Effect {
-  switch (kind) {
-    case RecordKind.posting:
-    case RecordKind.transaction:
-      return record.pending
-        ? { posted: 0n, pending: posted, holds: 1 }
-        : { posted, pending: 0n, holds: 0 }
-    case RecordKind.reversal:
-      return { posted, pending: 0n, holds: 0 }
-    default:
-      return { posted, pending: -gone, holds: home.kept ? 0 : -1 }
-  }
-}
-
-/** The accounts of a hold's posting, with the sides that its settlement names. */
-function sidesFrom(posting: RecordPosting, named: RecordPosting | undefined): RecordPosting {
-  const [debitSide, creditSide] = [named?.debitSide ?? 0, named?.creditSide ?? 0] as const
-  return { ...posting, debitSide: debitSide as Side, creditSide: creditSide as Side }
-}
-
 function note(transaction: Transaction, commit: number): void {
   const { status, remaining } = transaction
   transaction.known.push({ commit, status, remaining: [...remaining] })
-}
-
-export function positionOf({ stream, seq }: { stream: number; seq: number }): string {
-  return `${stream}-${seq}`
 }

@@ -52,7 +52,10 @@ export class RefusalCheck {
         return this.#isPostRefused(upTo, body, { ...refusal, index: undefined })
       }
       case 'create account':
-        return refusal.code === 'id_reused_with_different_body'
+        return (
+          refusal.code === 'id_reused_with_different_body' &&
+          this.#account(command.body.id) !== undefined
+        )
       case 'change account':
         return this.#isChangeRefused(command.body, refusal)
       case 'read account':
@@ -77,6 +80,8 @@ export class RefusalCheck {
         return true
       case 'id_reused_with_different_body':
         return this.#isKnown(body.id, window.to)
+      case 'currency_mismatch':
+        return new Set(names.map((name) => this.#account(name)?.currency)).size > 1
       case 'account_not_found': {
         const conditions = (body.conditions ?? []).map(({ account }) => account)
         return [...names, ...conditions].some((name) => this.#isAbsent(name, window))
@@ -197,13 +202,15 @@ export class RefusalCheck {
         )
       case 'funds_reserved':
         return true
-      case 'limit_exceeded': {
-        if (account === undefined) return false
-        const overdraftLimit = BigInt(body.overdraftLimit ?? 0) * 100n
-        return statesIn(account, window).some(
-          (state) => availableOf(account, state) < floorOf({ ...state, overdraftLimit }),
+      case 'version_conflict':
+        return this.#states(body.id, window).some((state) => state.version !== body.version)
+      case 'limit_exceeded':
+        return (
+          account !== undefined &&
+          statesIn(account, window).some(
+            (state) => availableOf(account, state) < floorOf(changed(state, body)),
+          )
         )
-      }
       default:
         return false
     }
@@ -245,6 +252,17 @@ export function knownIn({ known }: Transaction, { from, to }: Window): Transacti
     ({ commit }, index) =>
       commit <= to && (known[index + 1] === undefined || known[index + 1].commit > from),
   )
+}
+
+/** The limits that an account would have after a change. */
+function changed(state: AccountState, change: AccountChange): Parameters<typeof floorOf>[0] {
+  const { overdraftLimit, minimumBalance } = change
+  return {
+    overdraftLimit:
+      overdraftLimit === undefined ? state.overdraftLimit : BigInt(overdraftLimit) * 100n,
+    minimumBalance:
+      minimumBalance === undefined ? state.minimumBalance : BigInt(minimumBalance) * 100n,
+  }
 }
 
 interface Move {
