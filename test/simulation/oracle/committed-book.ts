@@ -51,6 +51,8 @@ interface Told {
   record: JournalRecord
   streams: Set<number>
   applied: Set<number>
+  /** Number of the commit with which the last of them had applied it. */
+  doneAt: number
 }
 
 /** Which stream owns a key in the newest generation. */
@@ -103,8 +105,13 @@ export class CommittedBook {
 
   /** Whether every stream that has to know of the record at (stream, seq) does. */
   isAppliedEverywhere(record: JournalRecord): boolean {
+    return this.appliedAt(record) < Infinity
+  }
+
+  /** Number of the commit since which they do. */
+  appliedAt(record: JournalRecord): number {
     const told = this.#told.get(positionOf(record))
-    return told === undefined || told.applied.size === told.streams.size
+    return told === undefined ? record.commit : told.doneAt
   }
 
   /** No stream waits for another: before a generation closes, and when all is quiet. */
@@ -386,7 +393,8 @@ export class CommittedBook {
     }
     streams.delete(record.stream)
     if (streams.size > 0) {
-      this.#told.set(positionOf(record), { record, streams, applied: new Set() })
+      const applied = new Set<number>()
+      this.#told.set(positionOf(record), { record, streams, applied, doneAt: Infinity })
     }
   }
 
@@ -404,6 +412,7 @@ export class CommittedBook {
     )
     expect(record.time >= told.record.time, 0, () => `${positionOf(record)} is before its cause`)
     told.applied.add(record.stream)
+    if (told.applied.size === told.streams.size) told.doneAt = record.commit
     this.#countMessage(record, cause)
     if (record.account !== undefined) return
     const transaction = this.transactions.get(record.id)

@@ -92,7 +92,9 @@ export class RefusalCheck {
         return names.some((name) => this.#hasStatus(name, code, window))
       case 'version_conflict':
         return (body.conditions ?? []).some(({ account, version }) =>
-          this.#states(account, window).some((state) => state.version !== version),
+          this.#states(account, window).some(
+            (state) => state.version !== version || all.slice(0, -1).some(touches(account)),
+          ),
         )
       case 'insufficient_funds':
       case 'limit_exceeded':
@@ -223,7 +225,7 @@ export class RefusalCheck {
 
   #isAbsent(name: string, { from }: Window): boolean {
     const account = this.#account(name)
-    return account === undefined || account.states[0].commit > from
+    return account === undefined || this.#book.appliedAt(account.states[0].madeBy) > from
   }
 
   #hasStatus(name: string, code: string, window: Window): boolean {
@@ -233,7 +235,12 @@ export class RefusalCheck {
   #hasStatusById(id: string, code: string, window: Window): boolean {
     const account = this.#book.accounts.get(id)
     if (account === undefined) return false
-    return statesIn(account, window).some(({ status }) => code === `account_${status}`)
+    // A part of a striped account keeps its status until it has applied the change of it.
+    return account.states.some(({ status, commit }, index) => {
+      const next = account.states[index + 1]?.madeBy
+      const isOver = next !== undefined && this.#book.appliedAt(next) <= window.from
+      return code === `account_${status}` && commit <= window.to && !isOver
+    })
   }
 
   #states(name: string, window: Window): AccountState[] {
@@ -252,6 +259,12 @@ export function knownIn({ known }: Transaction, { from, to }: Window): Transacti
     ({ commit }, index) =>
       commit <= to && (known[index + 1] === undefined || known[index + 1].commit > from),
   )
+}
+
+/** Whether an item before the refused one moves the version of an account. */
+function touches(account: string): (item: NewTransaction) => boolean {
+  return ({ postings }) =>
+    postings.some(({ debit, credit }) => debit === account || credit === account)
 }
 
 /** The limits that an account would have after a change. */
