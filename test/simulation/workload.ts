@@ -40,7 +40,7 @@ export class Workload {
   readonly #wallMs: (afterMs: number) => number
   readonly #sent: Command[] = []
   readonly #posted: string[] = []
-  readonly #holds: string[] = []
+  readonly #holds: { id: string; postings: number }[] = []
   readonly #scratch: string[] = []
   #ids = 0
 
@@ -80,7 +80,7 @@ export class Workload {
   #hold(): NewTransaction {
     const body: NewTransaction = { ...this.#transfer(), pending: true }
     this.#posted.pop()
-    this.#holds.push(body.id)
+    this.#holds.push({ id: body.id, postings: body.postings.length })
     if (this.#random() < 0.5) body.expiresAt = this.#wallMs(1 + below(this.#random, 4000))
     return body
   }
@@ -99,13 +99,15 @@ export class Workload {
 
   #followUp(): Command {
     const isReversal = this.#random() < 0.3
-    const target = this.#pick(
-      isReversal ? [...this.#posted, 'open:m:1'] : [...this.#holds, 'open:m:1'],
+    const posted = [...this.#posted, 'open:m:1'].map((id) => ({ id, postings: 1 }))
+    const { id: target, postings } = this.#pick(
+      isReversal ? posted : [...this.#holds, ...posted.slice(-1)],
     )
     const kind = isReversal ? 'reverse' : this.#random() < 0.6 ? 'post' : 'void'
     const body: FollowUp = { kind, target, id: this.#id() }
     if (kind === 'post' && this.#random() < 0.4) {
-      body.amounts = ['1']
+      const count = this.#random() < 0.1 ? 1 : postings
+      body.amounts = Array.from({ length: count }, () => String(1 + below(this.#random, 6)))
       if (this.#random() < 0.5) body.keepRest = true
     }
     return { does: 'follow up', body }
@@ -114,7 +116,7 @@ export class Workload {
   #batch(): Command {
     const count = 2 + below(this.#random, 3)
     const bodies = Array.from({ length: count }, () => this.#item())
-    if (this.#random() < 0.2) bodies.splice(below(this.#random, count), 1, ...this.#sentBefore())
+    if (this.#random() < 0.3) bodies.splice(below(this.#random, count), 1, ...this.#sentBefore())
     return { does: 'batch', how: this.#pick(['atomic', 'atomic', 'ordered', 'unordered']), bodies }
   }
 
@@ -127,9 +129,9 @@ export class Workload {
 
   /** A transaction that was sent by itself a moment ago, perhaps with another body now. */
   #sentBefore(): NewTransaction[] {
-    const recent = this.#sent.slice(-8).flatMap((sent) => (sent.does === 'post' ? [sent.body] : []))
-    if (recent.length === 0) return []
-    const body = this.#pick(recent)
+    const recent = this.#sent.slice(-4).flatMap((sent) => (sent.does === 'post' ? [sent.body] : []))
+    const body = recent.at(-1)
+    if (body === undefined) return []
     return [this.#random() < 0.3 ? { ...body, code: 78 } : body]
   }
 

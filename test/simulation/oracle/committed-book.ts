@@ -19,6 +19,7 @@ import {
   sidesFrom,
   zero,
 } from './record-effects.js'
+import { VersionsBefore } from './versions-before.js'
 import { expect } from './violation.js'
 
 export type TransactionStatus =
@@ -71,6 +72,7 @@ export class CommittedBook {
   readonly #owners: Ownership
   /** By stream and seq of the home record. */
   readonly #told = new Map<string, Told>()
+  readonly #versions = new VersionsBefore()
   /** Number of the last message applied, by sender and receiver. */
   readonly #messages = new Map<string, number>()
 
@@ -269,19 +271,11 @@ export class CommittedBook {
     const { id, commit } = record
     expect(!this.transactions.has(id), 3, () => `${id} takes effect twice`)
     const remaining = status === 'pending' ? record.postings.map(({ amount }) => amount) : []
-    const { order, versions } = this.#nextPlace()
+    const order = this.transactions.size
+    const versions = this.#versions.of(record, this.accounts)
     const transaction: Transaction = { record, status, remaining, order, versions, known: [] }
     this.transactions.set(id, transaction)
     if (this.#owners.streamOf(id) === record.stream) note(transaction, commit)
-  }
-
-  /** Where the next home record stands, and what it finds. */
-  #nextPlace(): Pick<Transaction, 'order' | 'versions'> {
-    const accounts = [...this.accounts.values()].filter(({ isStriped }) => !isStriped)
-    return {
-      order: this.transactions.size,
-      versions: new Map(accounts.map((account) => [account.id, stateNow(account).version])),
-    }
   }
 
   #become(transaction: Transaction, status: TransactionStatus, commit: number): void {

@@ -150,7 +150,9 @@ export class RefusalCheck {
       case 'not_reversible':
         return known.some(({ status }) => status !== 'posted' && status !== 'hold post')
       case 'exceeds_hold':
-        return known.some(({ remaining }) => remaining.some((amount) => amount < 100n))
+        return known.some(({ remaining }) =>
+          remaining.some((left, index) => left < BigInt(body.amounts?.[index] ?? 0) * 100n),
+        )
       case 'amounts_mismatch':
         return target?.record.postings.length !== (body.amounts?.length ?? 1)
       case 'account_frozen':
