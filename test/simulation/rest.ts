@@ -61,12 +61,16 @@ function strayAccounts(books: readonly Book[], { accounts, transactions }: Commi
     const owner = books.find((book) => book.owns(key))
     const row = owner?.accounts.find(tenant, key) ?? -1
     if (owner === undefined || row < 0) return true
-    const parts = account.isStriped ? books : [owner]
-    const sum = sumOf(parts.map((book) => countersOf(book, book.accounts.find(tenant, key))))
-    const held = parts.map((book) => book.accounts.holds.get(book.accounts.find(tenant, key)))
+    // A shard to which the creation has not come has an empty part.
+    const parts = (account.isStriped ? books : [owner]).flatMap((book) => {
+      const part = book.accounts.find(tenant, key)
+      return part < 0 ? [] : { ...countersOf(book, part), holds: book.accounts.holds.get(part) }
+    })
+    const sum = sumOf(parts)
+    const held = parts.reduce((all, part) => all + part.holds, 0)
     return !(
       isSame(sum, account) &&
-      held.reduce((all, more) => all + more, 0) === (holds.get(account.id) ?? 0) &&
+      held === (holds.get(account.id) ?? 0) &&
       isAsIn(owner, row, account)
     )
   }).length

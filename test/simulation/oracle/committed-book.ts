@@ -11,6 +11,7 @@ import {
 import { type JournalRecord, RecordKind, type RecordPosting, Side } from './journal-record.js'
 import {
   assertEmpty,
+  assertWithinNewLimit,
   type Effect,
   effectOfApplied,
   isOppositeOf,
@@ -180,6 +181,7 @@ export class CommittedBook {
       if (body?.metadata !== undefined) state.metadata = body.metadata
       state.madeBy = record
     })
+    assertWithinNewLimit(account)
   }
 
   #post(record: JournalRecord): void {

@@ -1,4 +1,4 @@
-import type { Account } from './account-history.js'
+import { type Account, availableOf, floorOf } from './account-history.js'
 import { type JournalRecord, RecordKind, type RecordPosting, type Side } from './journal-record.js'
 import { expect } from './violation.js'
 
@@ -11,6 +11,16 @@ export function assertEmpty(account: Account): void {
     debitsPosted === creditsPosted && debitsPending === 0n && creditsPending === 0n,
     5,
     () => `account ${account.id} is closed and not empty`,
+  )
+}
+
+/** A limit may be moved towards a balance that is beyond it, but not beyond a balance. */
+export function assertWithinNewLimit(account: Account): void {
+  const [before, after] = account.states.slice(-2)
+  expect(
+    floorOf(after) <= floorOf(before) || availableOf(account, after) >= floorOf(after),
+    5,
+    () => `account ${account.id} is at ${availableOf(account, after)} after a change of its limits`,
   )
 }
 

@@ -110,7 +110,11 @@ export class RefusalCheck {
       (item === all.length - 1 && index !== undefined
         ? body.postings.slice(0, index + 1)
         : body.postings
-      ).map((posting) => ({ ...posting, pending: body.pending === true })),
+      ).map((posting) => ({
+        ...posting,
+        pending: body.pending === true,
+        imported: body.imported === true,
+      })),
     )
     const names = new Set(postings.flatMap(({ debit, credit }) => [debit, credit]))
     return [...names].some((name) => {
@@ -177,6 +181,7 @@ export class RefusalCheck {
         credit: debit,
         amount,
         pending: false,
+        imported: false,
       }))
     const ids = new Set(postings.flatMap(({ debit, credit }) => [debit, credit]))
     return [...ids].some((id) => {
@@ -286,6 +291,8 @@ interface Move {
   /** Whole units as text, or minor units. */
   amount: string | bigint
   pending: boolean
+  /** Imported history is exempt from limits. */
+  imported: boolean
 }
 
 /** Whether the postings, one after the other, bring the account beyond its limit. */
@@ -296,12 +303,12 @@ function crosses(
   postings: readonly Move[],
 ): boolean {
   const counters = countersOf(state)
-  for (const { debit, credit, amount, pending } of postings) {
+  for (const { debit, credit, amount, pending, imported } of postings) {
     const minor = typeof amount === 'bigint' ? amount : BigInt(amount) * 100n
     if (debit === name) counters[pending ? 'debitsPending' : 'debitsPosted'] += minor
     if (credit === name) counters[pending ? 'creditsPending' : 'creditsPosted'] += minor
     const isLowered = account.isDebitNormal ? credit === name : debit === name
-    if (isLowered && availableOf(account, counters) < floorOf(state)) return true
+    if (isLowered && !imported && availableOf(account, counters) < floorOf(state)) return true
   }
   return false
 }
