@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import { moreBugs } from './more-bugs.js'
+import { bugsElsewhere } from './more-bugs-elsewhere.js'
 import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 import { PlantedBuild } from './planted-build.js'
 
@@ -13,6 +15,8 @@ const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '3000' },
     only: { type: 'string' },
+    /** Only see whether all of them can be planted. */
+    dry: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
 })
@@ -30,9 +34,10 @@ process.once('SIGINT', () => {
 })
 const results: Found[] = []
 try {
-  for (const bug of plantedBugs) {
+  for (const bug of [...plantedBugs, ...moreBugs, ...bugsElsewhere]) {
     if (values.only !== undefined && !bug.name.includes(values.only)) continue
     await build.plant(bug)
+    if (values.dry) continue
     const found = await find(bug)
     results.push(found)
     const where = found.seed === undefined ? 'NOT FOUND' : `seed ${found.seed}`

@@ -68,6 +68,7 @@ function describeTransaction(body: NewTransaction): string {
   const terms = [
     body.expiresAt === undefined ? '' : `, expires at ${body.expiresAt}`,
     ...(body.conditions ?? []).map(({ account, version }) => `, if ${account} is at ${version}`),
+    body.imported ? ', imported' : '',
     body.code === undefined ? '' : `, code ${body.code}`,
   ]
   return `${body.pending ? 'hold' : 'post'} ${body.id}: ${postings}${terms.join('')}`

@@ -1,5 +1,5 @@
 import { slotCount } from '../../src/key.js'
-import type { FollowUp, NewAccount, NewTransaction } from '../actors/model.js'
+import type { AccountChange, FollowUp, NewAccount, NewTransaction } from '../actors/model.js'
 import { below } from '../actors/random.js'
 import type { Command } from './commands.js'
 
@@ -17,12 +17,14 @@ const members: Account[] = [
   { id: 'm:4', ...euro, class: 'liability', overdraftLimit: 'unlimited' },
   { id: 'm:5', ...euro, class: 'asset', overdraftLimit: '40' },
 ]
+/** Nobody who has euros can post to it. */
+const foreign: Account = { id: 'usd', currency: 'USD', scale: 2, class: 'equity' }
 /** Every shard has a part of it. */
 const cash: Account = { id: 'cash', ...euro, class: 'asset', striped: true }
 
 /** What there must be before anything else: accounts, and some money in them. */
 export const opening: Command[] = [
-  ...[...members, cash].map((body) => ({ does: 'create account', body }) as const),
+  ...[...members, cash, foreign].map((body) => ({ does: 'create account', body }) as const),
   ...members.slice(0, 4).map(
     ({ id }): Command => ({
       does: 'post',
@@ -38,7 +40,7 @@ export class Workload {
   readonly #wallMs: (afterMs: number) => number
   readonly #sent: Command[] = []
   readonly #posted: string[] = []
-  readonly #holds: string[] = []
+  readonly #holds: { id: string; postings: number }[] = []
   readonly #scratch: string[] = []
   #ids = 0
 
@@ -60,6 +62,7 @@ export class Workload {
     if (dice < 0.53) return this.#followUp()
     if (dice < 0.6) return this.#batch()
     if (dice < 0.64) return { does: 'post', body: this.#conditional() }
+    if (dice < 0.66) return { does: 'post', body: this.#imported() }
     if (dice < 0.78) return this.#again()
     if (dice < 0.86) return { does: 'read account', id: this.#pick([...this.#members(), 'cash']) }
     if (dice < 0.91)
@@ -77,7 +80,7 @@ export class Workload {
   #hold(): NewTransaction {
     const body: NewTransaction = { ...this.#transfer(), pending: true }
     this.#posted.pop()
-    this.#holds.push(body.id)
+    this.#holds.push({ id: body.id, postings: body.postings.length })
     if (this.#random() < 0.5) body.expiresAt = this.#wallMs(1 + below(this.#random, 4000))
     return body
   }
@@ -89,15 +92,22 @@ export class Workload {
     return { ...body, conditions: [{ account, version: 1 + below(this.#random, 8) }] }
   }
 
+  /** History of another system may leave accounts beyond their limits. */
+  #imported(): NewTransaction {
+    return { ...this.#transfer(), imported: true }
+  }
+
   #followUp(): Command {
     const isReversal = this.#random() < 0.3
-    const target = this.#pick(
-      isReversal ? [...this.#posted, 'open:m:1'] : [...this.#holds, 'open:m:1'],
+    const posted = [...this.#posted, 'open:m:1'].map((id) => ({ id, postings: 1 }))
+    const { id: target, postings } = this.#pick(
+      isReversal ? posted : [...this.#holds, ...posted.slice(-1)],
     )
     const kind = isReversal ? 'reverse' : this.#random() < 0.6 ? 'post' : 'void'
     const body: FollowUp = { kind, target, id: this.#id() }
     if (kind === 'post' && this.#random() < 0.4) {
-      body.amounts = ['1']
+      const count = this.#random() < 0.1 ? 1 : postings
+      body.amounts = Array.from({ length: count }, () => String(1 + below(this.#random, 6)))
       if (this.#random() < 0.5) body.keepRest = true
     }
     return { does: 'follow up', body }
@@ -105,21 +115,44 @@ export class Workload {
 
   #batch(): Command {
     const count = 2 + below(this.#random, 3)
-    const bodies = Array.from({ length: count }, () => this.#transfer())
+    const bodies = Array.from({ length: count }, () => this.#item())
+    if (this.#random() < 0.3) bodies.splice(below(this.#random, count), 1, ...this.#sentBefore())
     return { does: 'batch', how: this.#pick(['atomic', 'atomic', 'ordered', 'unordered']), bodies }
+  }
+
+  #item(): NewTransaction {
+    const dice = this.#random()
+    if (dice < 0.7) return this.#transfer()
+    if (dice < 0.8) return this.#hold()
+    return dice < 0.9 ? this.#conditional() : this.#imported()
+  }
+
+  /** A transaction that was sent by itself a moment ago, perhaps with another body now. */
+  #sentBefore(): NewTransaction[] {
+    const recent = this.#sent.slice(-4).flatMap((sent) => (sent.does === 'post' ? [sent.body] : []))
+    const body = recent.at(-1)
+    if (body === undefined) return []
+    return [this.#random() < 0.3 ? { ...body, code: 78 } : body]
   }
 
   /** The same command once more, or its id with another body. */
   #again(): Command {
-    const recent = this.#sent
-      .slice(-12)
-      .filter(({ does }) => does === 'post' || does === 'follow up')
+    const recent = this.#sent.slice(-12).filter(({ does }) => !does.startsWith('read'))
     if (recent.length === 0) return { does: 'post', body: this.#transfer() }
     const command = this.#pick(recent)
-    if (command.does === 'post' && this.#random() < 0.15) {
-      return { does: 'post', body: { ...command.body, code: 77 } }
+    if (this.#random() >= 0.15) return command
+    switch (command.does) {
+      case 'post':
+        return { does: 'post', body: { ...command.body, code: 77 } }
+      case 'batch': {
+        const [first, ...rest] = command.bodies
+        return { ...command, bodies: [{ ...first, code: 77 }, ...rest] }
+      }
+      case 'create account':
+        return { ...command, body: { ...command.body, type: 'other' } }
+      default:
+        return command
     }
-    return command
   }
 
   #accountCommand(): Command {
@@ -138,17 +171,21 @@ export class Workload {
       return { does: 'change account', body: { id: this.#pick(['m:2', 'm:5', 'cash']), status } }
     }
     if (dice < 0.9) {
-      const overdraftLimit = this.#pick(['0', '10', '30'])
-      return { does: 'change account', body: { id: this.#pick(['m:1', 'm:2']), overdraftLimit } }
+      const body: AccountChange = { id: this.#pick(['m:1', 'm:2', 'm:3']) }
+      if (this.#random() < 0.7) body.overdraftLimit = this.#pick(['0', '10', '30'])
+      else body.minimumBalance = this.#pick(['0', '5', '8'])
+      if (this.#random() < 0.2) body.version = 1 + below(this.#random, 8)
+      return { does: 'change account', body }
     }
-    const metadata = { change: this.#id() }
+    const metadata = { [this.#pick(['one', 'other'])]: this.#id() }
     return { does: 'change account', body: { id: this.#pick(['cash', 'm:0']), metadata } }
   }
 
   #posting(): Posting {
     const names = [...this.#members(), 'cash', ...this.#scratch.slice(-1)]
     const debit = this.#pick(names)
-    const credit = this.#pick(names.filter((name) => name !== debit))
+    const others = names.filter((name) => name !== debit)
+    const credit = this.#random() < 0.01 ? foreign.id : this.#pick(others)
     return { debit, credit, amount: String(1 + below(this.#random, 9)) }
   }
 

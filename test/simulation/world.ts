@@ -10,7 +10,8 @@ import { Oracle } from './oracle/oracle.js'
 import { expect, Violation } from './oracle/violation.js'
 import { type Commit, SimulatedPostgres } from './postgres/simulated-postgres.js'
 import { type ProcessParts, SimulatedProcess } from './process.js'
-import { isDefinite, isDone, isRead, type Request } from './request.js'
+import { isDefinite, isDone, isRead, isTransient, type Request } from './request.js'
+import { leftoversOf } from './rest.js'
 import { Scheduler, Thread } from './scheduler.js'
 import { type Act, beginningMs, type Script } from './script.js'
 import { opening } from './workload.js'
@@ -98,9 +99,13 @@ export class World {
     this.#heal()
     await this.#until('one process serves', () => this.#isAlone)
     await this.#until('every request has an answer', () => this.#underWay === 0)
+    // Before the last restart, which hides what a long life has left behind.
+    await this.#rest()
+    await this.#compareDigests()
     await this.#restart()
     await this.#askAgain()
-    await this.#until('all is quiet', () => this.#isQuiet)
+    await this.#rest()
+    await this.#readAll()
     await this.#compareDigests()
     this.#isOver = true
     this.#watched(() => this.#finish())
@@ -111,6 +116,43 @@ export class World {
     this.#shards = this.#script.shardsAtLast
     for (const each of this.#alive) each.kill()
     await this.#until('one process serves', () => this.#isAlone)
+  }
+
+  /** Whatever is over leaves nothing behind. */
+  async #rest(): Promise<void> {
+    let left: string[] = []
+    const isAtRest = () => {
+      const serving = this.#serving
+      if (serving === undefined || !this.#postgres.isIdle) return false
+      left = leftoversOf(serving, this.#oracle.book, this.#wallMs)
+      return left.length === 0
+    }
+    await this.#until(() => `nothing is left (${left.join(', ')})`, isAtRest)
+  }
+
+  /** After a while in which nobody asked for anything, all that is there can be read. */
+  async #readAll(): Promise<void> {
+    await this.#run(() => false, this.#scheduler.nowMs + this.#script.settings.leaseMs * 1.5)
+    const { accounts, transactions } = this.#oracle.book
+    const random = this.#choices.of('reads')
+    const commands: Command[] = [
+      ...[...accounts.keys()].map((id) => ({ does: 'read account', id }) as const),
+      ...[...transactions.keys()]
+        .filter(() => random() < 0.5)
+        .map((id) => ({ does: 'read transaction', id }) as const),
+    ]
+    for (const command of commands) await this.#readIt(command)
+  }
+
+  /** A message may take longer than a request is given; but not again and again. */
+  async #readIt(command: Command): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const request = this.#send(command, this.#serving)
+      await this.#until('a read is answered', () => request.answer !== undefined)
+      const { outcome } = request.answer ?? {}
+      if (outcome === 'account' || outcome === 'read') return
+      expect(attempt < 10, 10, () => `${describeCommand(command)} is never answered`)
+    }
   }
 
   /** What is in memory is what any number of shards would read from the journal. */
@@ -236,14 +278,15 @@ export class World {
       ({ command, answer }) =>
         !isRead(command) &&
         answer !== undefined &&
-        (!isDefinite(answer) || (isDone(answer) && random() < 0.3)),
+        (!isDefinite(answer) || isTransient(answer) || (isDone(answer) && random() < 0.3)),
     )
     for (const { command } of open) {
       for (let attempt = 0; ; attempt++) {
         await this.#until('a process serves', () => this.#serving !== undefined)
         const request = this.#send(command, this.#serving)
         await this.#until('an answer', () => request.answer !== undefined)
-        if (request.answer !== undefined && isDefinite(request.answer)) break
+        const { answer } = request
+        if (answer !== undefined && isDefinite(answer) && !isTransient(answer)) break
         const againAtMs = this.#scheduler.nowMs + 100
         await this.#run(() => false, againAtMs)
         expect(attempt < 50, 10, () => `${describeCommand(command)} is never answered`)
@@ -318,7 +361,7 @@ export class World {
       postgres: this.#postgres,
       pace: { slowShare, slowMsMax, onSlow: () => this.#hit('slow message') },
       settings,
-      wallMs: () => beginningMs + this.#scheduler.nowMs + this.#wallJumpMs,
+      wallMs: () => this.#wallMs,
       onServing: (process) => {
         const { generation } = this.#postgres.tables.book
         this.#say(`${process.name} serves generation ${generation}`)
@@ -352,6 +395,10 @@ export class World {
     this.#oracle.committed(commit, this.#scheduler.nowMs)
   }
 
+  get #wallMs(): number {
+    return beginningMs + this.#scheduler.nowMs + this.#wallJumpMs
+  }
+
   get #alive(): SimulatedProcess[] {
     return this.#processes.filter(({ isAlive }) => isAlive)
   }
@@ -382,11 +429,12 @@ export class World {
     )
   }
 
-  async #until(what: string, isDone: () => boolean): Promise<void> {
+  async #until(what: string | (() => string), isDone: () => boolean): Promise<void> {
     const untilMs = this.#scheduler.nowMs + restMsMax
     const end = await this.#run(isDone, untilMs)
     if (this.#violation !== undefined) throw this.#violation
-    expect(end === 'done', 10, () => `it stalls: ${what} never comes true (${end})`)
+    const text = () => (typeof what === 'string' ? what : what())
+    expect(end === 'done', 10, () => `it stalls: ${text()} never comes true (${end})`)
   }
 
   async #run(isDone: () => boolean, untilMs: number): Promise<'done' | 'idle' | 'time is up'> {

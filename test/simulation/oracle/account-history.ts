@@ -1,5 +1,5 @@
-import type { AccountStatus } from '../../actors/model.js'
-import type { RecordKind } from './journal-record.js'
+import type { AccountStatus, Metadata } from '../../actors/model.js'
+import type { JournalRecord } from './journal-record.js'
 
 export interface AccountCounters {
   debitsPosted: bigint
@@ -17,6 +17,9 @@ export interface AccountState extends AccountCounters {
   overdraftLimit: bigint | null
   minimumBalance: bigint
   pendingHolds: number
+  metadata: Metadata | undefined
+  /** The home record that changed the account itself last: its creation or a change. */
+  madeBy: JournalRecord
 }
 
 /** One account: what the whole book says of it, and each state that its own stream has come to. */
@@ -24,7 +27,8 @@ export interface Account extends AccountCounters {
   id: string
   isDebitNormal: boolean
   isStriped: boolean
-  createdWith: RecordKind
+  currency: string
+  createdAt: number
   states: AccountState[]
 }
 

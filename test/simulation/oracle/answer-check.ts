@@ -1,15 +1,25 @@
+import { isDeepStrictEqual } from 'node:util'
 import type {
   AccountView,
   BalanceView,
-  FollowUp,
   ItemAnswer,
   NewTransaction,
+  Refused,
   TransactionView,
 } from '../../actors/model.js'
-import type { ClientAnswer } from '../commands.js'
+import type { ClientAnswer, Command } from '../commands.js'
 import { type Intent, intentsOf, isRead, type Request } from '../request.js'
-import { type Account, type countersOf, isSame, statesIn, type Window } from './account-history.js'
-import { type CommittedBook, positionOf, type Transaction } from './committed-book.js'
+import {
+  type Account,
+  type AccountState,
+  type countersOf,
+  isSame,
+  statesIn,
+  type Window,
+} from './account-history.js'
+import type { CommittedBook, Transaction } from './committed-book.js'
+import { fits } from './intent-check.js'
+import { positionOf } from './record-effects.js'
 import { knownIn, type Names, RefusalCheck } from './refusal-check.js'
 import { expect } from './violation.js'
 
@@ -40,6 +50,7 @@ export class AnswerCheck {
       case 'overloaded':
         return
       case 'refused':
+        this.#assertNoRepeat(command, answer, window)
         if (answer.code === 'journal_unavailable') return
         expect(
           this.#refusals.isJustified(command, { ...answer, index: answer.index, window }),
@@ -71,6 +82,30 @@ export class AnswerCheck {
     }
   }
 
+  /**
+   * What has taken effect before somebody asks is answered to who asks for the same again; `it was
+   * not accepted` would be false. A refusal of a whole batch is about the item that it names.
+   */
+  #assertNoRepeat(command: Command, { code, index }: Refused, { from }: Window): void {
+    if (code === 'id_reused_with_different_body') return
+    // Another shard that is asked to claim an id may not know yet that what it did is over.
+    if (command.does === 'batch' && command.how === 'atomic' && code === 'funds_reserved') return
+    const intents = intentsOf(command)
+    const isOfAll =
+      command.does !== 'batch' || code === 'journal_unavailable' || index === undefined
+    const refused = isOfAll ? intents : [intents[index]]
+    const isKnown = ({ id, body }: Intent) => {
+      const transaction = this.#book.transactions.get(this.#names.transactionId(id))
+      if (transaction === undefined || !fits(transaction, body, this.#names)) return false
+      return transaction.known.length > 0 && transaction.known[0].commit <= from
+    }
+    expect(
+      refused.length === 0 || !refused.every(isKnown),
+      3,
+      () => `${refused.map(({ id }) => id)} took effect, and a repeat is refused: ${code}`,
+    )
+  }
+
   /** At the end: what is there was acknowledged, and what was acknowledged is there. */
   finish(): void {
     for (const [id, transaction] of this.#book.transactions) {
@@ -94,8 +129,9 @@ export class AnswerCheck {
         this.#acknowledged(intent, item, window.to)
         continue
       }
-      if (item.code === 'journal_unavailable') continue
       const body = command.bodies[index]
+      this.#assertNoRepeat({ does: 'post', body }, item, window)
+      if (item.code === 'journal_unavailable') continue
       const refusal = { code: item.code, index: undefined, window }
       expect(
         this.#refusals.isJustified({ does: 'post', body }, refusal),
@@ -103,6 +139,42 @@ export class AnswerCheck {
         () => `${item.code} of item ${index} rests on nothing durable`,
       )
     }
+    this.#assertInOrder(command, items)
+  }
+
+  /** Items of an atomic batch share a commit; those of an ordered one that share an account follow. */
+  #assertInOrder(command: Extract<Command, { does: 'batch' }>, items: readonly ItemAnswer[]): void {
+    if (command.how === 'unordered') return
+    const isAtomic = command.how === 'atomic'
+    const refused = items.filter(({ outcome }) => outcome === 'refused').length
+    expect(!isAtomic || refused === 0, 2, () => `${refused} items of an atomic batch are refused`)
+    const done = command.bodies.flatMap((body, index) => {
+      const { outcome } = items[index]
+      if (outcome === 'refused') return []
+      return { outcome, transaction: this.#durable(body.id), names: this.#accountsOf(body) }
+    })
+    for (const [index, later] of done.entries()) {
+      if (later.outcome === 'replayed') continue
+      for (const { outcome, transaction, names } of done.slice(0, index)) {
+        const isFree = !isAtomic && !names.some((name) => later.names.includes(name))
+        const isTogether = later.transaction.record.commit === transaction.record.commit
+        const isAfter = later.transaction.order > transaction.order
+        expect(
+          isFree || (isAfter && (isTogether || !isAtomic || outcome === 'replayed')),
+          2,
+          () =>
+            `${positionOf(later.transaction.record)} of an ${command.how} batch is not as it ` +
+            `should be to ${positionOf(transaction.record)}`,
+        )
+      }
+    }
+  }
+
+  #accountsOf({ postings, conditions = [] }: NewTransaction): string[] {
+    return [
+      ...postings.flatMap(({ debit, credit }) => [debit, credit]),
+      ...conditions.map(({ account }) => account),
+    ].filter((name) => this.#book.accounts.get(this.#names.accountId(name))?.isStriped === false)
   }
 
   #acknowledged(
@@ -195,23 +267,20 @@ export class AnswerCheck {
     if (!('body' in command) && command.does !== 'read account') return
     const name = command.does === 'read account' ? command.id : (command.body as { id: string }).id
     const account = this.#account(name)
-    if (account.isStriped) {
-      if (isRead(command)) this.#checkSum(account, view, window)
-      return
-    }
+    if (account.isStriped && isRead(command)) this.#checkSum(account, view, window)
     const states = statesIn(account, window)
+    const shown = states.find((state) => isShownAs(account, state, view))
     expect(
-      states.some(
-        (state) =>
-          state.version === view.version &&
-          isSame(state, view) &&
-          state.status === view.status &&
-          state.overdraftLimit === view.overdraftLimit,
-      ),
+      shown !== undefined,
       6,
       () =>
         `${name} is shown as ${text(view)}, ${view.status}; it was ` +
         states.map((state) => `${text(state)}, ${state.status}`).join(' or '),
+    )
+    expect(
+      isRead(command) || this.#book.isAppliedEverywhere(shown.madeBy),
+      6,
+      () => `${positionOf(shown.madeBy)} is acknowledged before all have applied it`,
     )
   }
 
@@ -242,35 +311,23 @@ interface AcknowledgedSum {
   creditsPosted: bigint
 }
 
+/** Of a striped account its own stream knows all but what it holds. */
+function isShownAs(account: Account, state: AccountState, view: AccountView): boolean {
+  return (
+    state.version === view.version &&
+    (account.isStriped || isSame(state, view)) &&
+    state.status === view.status &&
+    state.overdraftLimit === view.overdraftLimit &&
+    state.minimumBalance === view.minimumBalance &&
+    isDeepStrictEqual(state.metadata, view.metadata) &&
+    account.currency === view.currency &&
+    account.createdAt === view.createdAt
+  )
+}
+
 function isShown(view: TransactionView, status: string, remaining: bigint[]): boolean {
   if (view.status !== status) return false
   return view.remaining === undefined || view.remaining.join() === remaining.join()
-}
-
-/** Whether a record is what the client meant. */
-function fits(
-  { record, status }: Transaction,
-  body: NewTransaction | FollowUp,
-  names: Names,
-): boolean {
-  if ('kind' in body) {
-    const kinds = { post: 'hold post', void: 'hold void', reverse: 'reversal' } as const
-    const isKind = status === kinds[body.kind] || (status === 'reversed' && body.kind === 'post')
-    return isKind && record.target === names.transactionId(body.target)
-  }
-  return (
-    record.pending === (body.pending === true) &&
-    record.code === body.code &&
-    record.postings.length === body.postings.length &&
-    body.postings.every(({ debit, credit, amount }, index) => {
-      const posting = record.postings[index]
-      return (
-        posting.debit === names.accountId(debit) &&
-        posting.credit === names.accountId(credit) &&
-        posting.amount === BigInt(amount) * 100n
-      )
-    })
-  )
 }
 
 function text(of: Parameters<typeof countersOf>[0] & { version?: number }): string {

@@ -9,6 +9,18 @@ import {
   stateNow,
 } from './account-history.js'
 import { type JournalRecord, RecordKind, type RecordPosting, Side } from './journal-record.js'
+import {
+  assertEmpty,
+  assertWithinNewLimit,
+  type Effect,
+  effectOfApplied,
+  isOppositeOf,
+  nothing,
+  positionOf,
+  sidesFrom,
+  zero,
+} from './record-effects.js'
+import { VersionsBefore } from './versions-before.js'
 import { expect } from './violation.js'
 
 export type TransactionStatus =
@@ -28,6 +40,10 @@ export interface Transaction {
   status: TransactionStatus
   /** Of a hold: minor units still reserved, per posting. */
   remaining: bigint[]
+  /** Place among all home records, in the order of their commits. */
+  order: number
+  /** Version of each account just before. */
+  versions: ReadonlyMap<string, number>
   /** What it has been since which commit, as the stream that owns its id knows. */
   known: { commit: number; status: TransactionStatus; remaining: bigint[] }[]
 }
@@ -37,6 +53,8 @@ interface Told {
   record: JournalRecord
   streams: Set<number>
   applied: Set<number>
+  /** Number of the commit with which the last of them had applied it. */
+  doneAt: number
 }
 
 /** Which stream owns a key in the newest generation. */
@@ -55,6 +73,7 @@ export class CommittedBook {
   readonly #owners: Ownership
   /** By stream and seq of the home record. */
   readonly #told = new Map<string, Told>()
+  readonly #versions = new VersionsBefore()
   /** Number of the last message applied, by sender and receiver. */
   readonly #messages = new Map<string, number>()
 
@@ -89,8 +108,13 @@ export class CommittedBook {
 
   /** Whether every stream that has to know of the record at (stream, seq) does. */
   isAppliedEverywhere(record: JournalRecord): boolean {
+    return this.appliedAt(record) < Infinity
+  }
+
+  /** Number of the commit since which they do. */
+  appliedAt(record: JournalRecord): number {
     const told = this.#told.get(positionOf(record))
-    return told === undefined || told.applied.size === told.streams.size
+    return told === undefined ? record.commit : told.doneAt
   }
 
   /** No stream waits for another: before a generation closes, and when all is quiet. */
@@ -126,7 +150,8 @@ export class CommittedBook {
       id: record.id,
       isDebitNormal,
       isStriped: body?.striped === true,
-      createdWith: record.kind,
+      currency: body?.currency ?? '',
+      createdAt: record.time,
       states: [],
       ...none,
     }
@@ -138,18 +163,25 @@ export class CommittedBook {
       overdraftLimit: body?.overdraftLimit ?? null,
       minimumBalance: body?.minimumBalance ?? 0n,
       pendingHolds: 0,
+      metadata: body?.metadata,
+      madeBy: record,
     }
     account.states.push(state)
     this.accounts.set(record.id, account)
   }
 
-  #change({ id, commit, account: body }: JournalRecord): void {
+  #change(record: JournalRecord): void {
+    const { id, commit, account: body } = record
     const account = this.#account(id)
+    if (body?.status === 'closed') assertEmpty(account)
     this.#next(account, commit, (state) => {
       if (body?.status !== undefined) state.status = body.status as AccountStatus
       if (body?.overdraftLimit !== undefined) state.overdraftLimit = body.overdraftLimit
       if (body?.minimumBalance !== undefined) state.minimumBalance = body.minimumBalance
+      if (body?.metadata !== undefined) state.metadata = body.metadata
+      state.madeBy = record
     })
+    assertWithinNewLimit(account)
   }
 
   #post(record: JournalRecord): void {
@@ -169,6 +201,16 @@ export class CommittedBook {
       target?.status === 'posted' || target?.status === 'hold post',
       3,
       () => `${record.target} is ${target?.status} and is reversed`,
+    )
+    expect(
+      isOppositeOf(record, target.record),
+      2,
+      () => `${positionOf(record)} is not the opposite of ${record.target}`,
+    )
+    expect(
+      record.time >= target.record.time,
+      0,
+      () => `${positionOf(record)} is before what it reverses`,
     )
     this.#remember(record, 'reversal')
     this.#become(target, 'reversed', record.commit)
@@ -209,6 +251,13 @@ export class CommittedBook {
     }
     const ended = !record.kept
     const isPost = record.kind === RecordKind.holdPosted
+    expect(
+      hold.remaining.some((rest) => rest > 0n) === record.kept,
+      5,
+      () => `${positionOf(record)} leaves ${hold.remaining} of ${record.target}`,
+    )
+    expect(record.time >= hold.record.time, 0, () => `${positionOf(record)} is before its hold`)
+    if (isPost) for (const { posting } of moved) this.#assertActive(record, posting)
     if (!isExpiry) this.#remember(record, isPost ? 'hold post' : 'hold void')
     const after = isPost ? 'hold posted' : isExpiry ? 'hold expired' : 'hold voided'
     this.#become(hold, ended ? after : 'pending', record.commit)
@@ -224,7 +273,9 @@ export class CommittedBook {
     const { id, commit } = record
     expect(!this.transactions.has(id), 3, () => `${id} takes effect twice`)
     const remaining = status === 'pending' ? record.postings.map(({ amount }) => amount) : []
-    const transaction: Transaction = { record, status, remaining, known: [] }
+    const order = this.transactions.size
+    const versions = this.#versions.of(record, this.accounts)
+    const transaction: Transaction = { record, status, remaining, order, versions, known: [] }
     this.transactions.set(id, transaction)
     if (this.#owners.streamOf(id) === record.stream) note(transaction, commit)
   }
@@ -238,6 +289,7 @@ export class CommittedBook {
   #move(record: JournalRecord, posting: RecordPosting, amount: bigint, pending: boolean): void {
     const from = this.#account(posting.debit)
     const to = this.#account(posting.credit)
+    this.#assertActive(record, posting)
     from[pending ? 'debitsPending' : 'debitsPosted'] += amount
     to[pending ? 'creditsPending' : 'creditsPosted'] += amount
     if (record.imported) return
@@ -250,6 +302,18 @@ export class CommittedBook {
         () => `account ${account.id} is at ${available} after ${positionOf(record)}`,
       )
     }
+  }
+
+  /** A status counts from its commit on, on all shards: what was undecided then has been applied. */
+  #assertActive(record: JournalRecord, { debit, credit }: RecordPosting): void {
+    const [from, to] = [this.#account(debit), this.#account(credit)]
+    for (const account of [from, to]) {
+      const { status } = stateNow(account)
+      const what = () => `${positionOf(record)} posts to ${account.id}, which is ${status}`
+      expect(status === 'active', 5, what)
+    }
+    const what = () => `${positionOf(record)} posts ${from.currency} to ${to.currency}`
+    expect(from.currency === to.currency, 4, what)
   }
 
   /** What the record does to accounts of the stream that it is in. */
@@ -325,7 +389,8 @@ export class CommittedBook {
     }
     streams.delete(record.stream)
     if (streams.size > 0) {
-      this.#told.set(positionOf(record), { record, streams, applied: new Set() })
+      const applied = new Set<number>()
+      this.#told.set(positionOf(record), { record, streams, applied, doneAt: Infinity })
     }
   }
 
@@ -343,6 +408,7 @@ export class CommittedBook {
     )
     expect(record.time >= told.record.time, 0, () => `${positionOf(record)} is before its cause`)
     told.applied.add(record.stream)
+    if (told.applied.size === told.streams.size) told.doneAt = record.commit
     this.#countMessage(record, cause)
     if (record.account !== undefined) return
     const transaction = this.transactions.get(record.id)
@@ -373,51 +439,7 @@ export class CommittedBook {
   }
 }
 
-interface Effect {
-  posted: bigint
-  pending: bigint
-  holds: number
-}
-
-const nothing: Effect = { posted: 0n, pending: 0n, holds: 0 }
-const zero = {
-  debitsPosted: 0n,
-  creditsPosted: 0n,
-  debitsPending: 0n,
-  creditsPending: 0n,
-  holds: 0,
-}
-
-function effectOfApplied(
-  record: JournalRecord,
-  kind: RecordKind,
-  { posted, gone }: { posted: bigint; gone: bigint },
-  home: JournalRecord,
-): Effect {
-  switch (kind) {
-    case RecordKind.posting:
-    case RecordKind.transaction:
-      return record.pending
-        ? { posted: 0n, pending: posted, holds: 1 }
-        : { posted, pending: 0n, holds: 0 }
-    case RecordKind.reversal:
-      return { posted, pending: 0n, holds: 0 }
-    default:
-      return { posted, pending: -gone, holds: home.kept ? 0 : -1 }
-  }
-}
-
-/** The accounts of a hold's posting, with the sides that its settlement names. */
-function sidesFrom(posting: RecordPosting, named: RecordPosting | undefined): RecordPosting {
-  const [debitSide, creditSide] = [named?.debitSide ?? 0, named?.creditSide ?? 0] as const
-  return { ...posting, debitSide: debitSide as Side, creditSide: creditSide as Side }
-}
-
 function note(transaction: Transaction, commit: number): void {
   const { status, remaining } = transaction
   transaction.known.push({ commit, status, remaining: [...remaining] })
-}
-
-export function positionOf({ stream, seq }: { stream: number; seq: number }): string {
-  return `${stream}-${seq}`
 }

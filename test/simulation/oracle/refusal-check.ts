@@ -52,7 +52,10 @@ export class RefusalCheck {
         return this.#isPostRefused(upTo, body, { ...refusal, index: undefined })
       }
       case 'create account':
-        return refusal.code === 'id_reused_with_different_body'
+        return (
+          refusal.code === 'id_reused_with_different_body' &&
+          this.#account(command.body.id) !== undefined
+        )
       case 'change account':
         return this.#isChangeRefused(command.body, refusal)
       case 'read account':
@@ -77,6 +80,8 @@ export class RefusalCheck {
         return true
       case 'id_reused_with_different_body':
         return this.#isKnown(body.id, window.to)
+      case 'currency_mismatch':
+        return new Set(names.map((name) => this.#account(name)?.currency)).size > 1
       case 'account_not_found': {
         const conditions = (body.conditions ?? []).map(({ account }) => account)
         return [...names, ...conditions].some((name) => this.#isAbsent(name, window))
@@ -87,7 +92,9 @@ export class RefusalCheck {
         return names.some((name) => this.#hasStatus(name, code, window))
       case 'version_conflict':
         return (body.conditions ?? []).some(({ account, version }) =>
-          this.#states(account, window).some((state) => state.version !== version),
+          this.#states(account, window).some(
+            (state) => state.version !== version || all.slice(0, -1).some(touches(account)),
+          ),
         )
       case 'insufficient_funds':
       case 'limit_exceeded':
@@ -103,7 +110,11 @@ export class RefusalCheck {
       (item === all.length - 1 && index !== undefined
         ? body.postings.slice(0, index + 1)
         : body.postings
-      ).map((posting) => ({ ...posting, pending: body.pending === true })),
+      ).map((posting) => ({
+        ...posting,
+        pending: body.pending === true,
+        imported: body.imported === true,
+      })),
     )
     const names = new Set(postings.flatMap(({ debit, credit }) => [debit, credit]))
     return [...names].some((name) => {
@@ -143,7 +154,9 @@ export class RefusalCheck {
       case 'not_reversible':
         return known.some(({ status }) => status !== 'posted' && status !== 'hold post')
       case 'exceeds_hold':
-        return known.some(({ remaining }) => remaining.some((amount) => amount < 100n))
+        return known.some(({ remaining }) =>
+          remaining.some((left, index) => left < BigInt(body.amounts?.[index] ?? 0) * 100n),
+        )
       case 'amounts_mismatch':
         return target?.record.postings.length !== (body.amounts?.length ?? 1)
       case 'account_frozen':
@@ -168,6 +181,7 @@ export class RefusalCheck {
         credit: debit,
         amount,
         pending: false,
+        imported: false,
       }))
     const ids = new Set(postings.flatMap(({ debit, credit }) => [debit, credit]))
     return [...ids].some((id) => {
@@ -197,13 +211,15 @@ export class RefusalCheck {
         )
       case 'funds_reserved':
         return true
-      case 'limit_exceeded': {
-        if (account === undefined) return false
-        const overdraftLimit = BigInt(body.overdraftLimit ?? 0) * 100n
-        return statesIn(account, window).some(
-          (state) => availableOf(account, state) < floorOf({ ...state, overdraftLimit }),
+      case 'version_conflict':
+        return this.#states(body.id, window).some((state) => state.version !== body.version)
+      case 'limit_exceeded':
+        return (
+          account !== undefined &&
+          statesIn(account, window).some(
+            (state) => availableOf(account, state) < floorOf(changed(state, body)),
+          )
         )
-      }
       default:
         return false
     }
@@ -216,7 +232,7 @@ export class RefusalCheck {
 
   #isAbsent(name: string, { from }: Window): boolean {
     const account = this.#account(name)
-    return account === undefined || account.states[0].commit > from
+    return account === undefined || this.#book.appliedAt(account.states[0].madeBy) > from
   }
 
   #hasStatus(name: string, code: string, window: Window): boolean {
@@ -226,7 +242,12 @@ export class RefusalCheck {
   #hasStatusById(id: string, code: string, window: Window): boolean {
     const account = this.#book.accounts.get(id)
     if (account === undefined) return false
-    return statesIn(account, window).some(({ status }) => code === `account_${status}`)
+    // A part of a striped account keeps its status until it has applied the change of it.
+    return account.states.some(({ status, commit }, index) => {
+      const next = account.states[index + 1]?.madeBy
+      const isOver = next !== undefined && this.#book.appliedAt(next) <= window.from
+      return code === `account_${status}` && commit <= window.to && !isOver
+    })
   }
 
   #states(name: string, window: Window): AccountState[] {
@@ -247,12 +268,31 @@ export function knownIn({ known }: Transaction, { from, to }: Window): Transacti
   )
 }
 
+/** Whether an item before the refused one moves the version of an account. */
+function touches(account: string): (item: NewTransaction) => boolean {
+  return ({ postings }) =>
+    postings.some(({ debit, credit }) => debit === account || credit === account)
+}
+
+/** The limits that an account would have after a change. */
+function changed(state: AccountState, change: AccountChange): Parameters<typeof floorOf>[0] {
+  const { overdraftLimit, minimumBalance } = change
+  return {
+    overdraftLimit:
+      overdraftLimit === undefined ? state.overdraftLimit : BigInt(overdraftLimit) * 100n,
+    minimumBalance:
+      minimumBalance === undefined ? state.minimumBalance : BigInt(minimumBalance) * 100n,
+  }
+}
+
 interface Move {
   debit: string
   credit: string
   /** Whole units as text, or minor units. */
   amount: string | bigint
   pending: boolean
+  /** Imported history is exempt from limits. */
+  imported: boolean
 }
 
 /** Whether the postings, one after the other, bring the account beyond its limit. */
@@ -263,12 +303,12 @@ function crosses(
   postings: readonly Move[],
 ): boolean {
   const counters = countersOf(state)
-  for (const { debit, credit, amount, pending } of postings) {
+  for (const { debit, credit, amount, pending, imported } of postings) {
     const minor = typeof amount === 'bigint' ? amount : BigInt(amount) * 100n
     if (debit === name) counters[pending ? 'debitsPending' : 'debitsPosted'] += minor
     if (credit === name) counters[pending ? 'creditsPending' : 'creditsPosted'] += minor
     const isLowered = account.isDebitNormal ? credit === name : debit === name
-    if (isLowered && availableOf(account, counters) < floorOf(state)) return true
+    if (isLowered && !imported && availableOf(account, counters) < floorOf(state)) return true
   }
   return false
 }
