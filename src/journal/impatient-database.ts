@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js'
 import type { ConnectOptions, Database, DatabaseConnection } from './database.js'
 
 /** More than any statement of ours waits for locks, or for old backends to end. */
-export const silenceMsMax = 60_000
+const silenceMsMax = 60_000
 
 /**
  * A database that is given up when it falls silent: a connection on which the server has owed an
@@ -59,6 +59,6 @@ function within<T>({ connection, clock, silenceMs }: Patience, answer: Promise<T
       connection.close()
       reject(new Error(`Postgres has said nothing for ${silenceMs} ms`))
     })
-    answer.then(resolve, reject).finally(() => timer.cancel())
+    answer.finally(() => timer.cancel()).then(resolve, reject)
   })
 }

@@ -299,4 +299,15 @@ export const plantedBugs: readonly PlantedBug[] = [
       },
     ],
   },
+  {
+    name: 'a silent Postgres is waited for',
+    what: 'a start has no deadline for what Postgres owes it',
+    patches: [
+      {
+        file: `${journal}/impatient-database.js`,
+        from: 'const timer = clock.schedule(silenceMs, () => {',
+        to: 'const timer = clock.schedule(silenceMs * 1e6, () => {',
+      },
+    ],
+  },
 ]

@@ -6,8 +6,8 @@ import { Server } from './server.js'
 import type { Strike } from './strikes.js'
 import type { Commit, Tables } from './tables.js'
 
-export type { StatementKind, Strike, StrikeEffect, StrikePhase } from './strikes.js'
-export type { BookRow, Commit, StreamRow, Tables } from './tables.js'
+export type { Strike, StrikeEffect, StrikePhase } from './strikes.js'
+export type { Commit, Tables } from './tables.js'
 
 /**
  * Postgres as the statements of src can tell it from anything else: READ COMMITTED, row locks, keys
