@@ -27,6 +27,8 @@ export interface Account extends AccountCounters {
   id: string
   isDebitNormal: boolean
   isStriped: boolean
+  /** What imported history has taken that the account's own stream has not applied yet. */
+  importedAhead: bigint
   currency: string
   createdAt: number
   states: AccountState[]

@@ -150,6 +150,7 @@ export class CommittedBook {
       id: record.id,
       isDebitNormal,
       isStriped: body?.striped === true,
+      importedAhead: 0n,
       currency: body?.currency ?? '',
       createdAt: record.time,
       states: [],
@@ -292,10 +293,15 @@ export class CommittedBook {
     this.#assertActive(record, posting)
     from[pending ? 'debitsPending' : 'debitsPosted'] += amount
     to[pending ? 'creditsPending' : 'creditsPosted'] += amount
-    if (record.imported) return
     for (const account of [from, to]) {
       const isLowered = account.isDebitNormal === (account === to)
-      const available = availableOf(account, account)
+      const side = account === from ? posting.debitSide : posting.creditSide
+      if (record.imported) {
+        if (isLowered && side === Side.elsewhere) account.importedAhead += amount
+        continue
+      }
+      // What is exempt counts for others from when the account's own shard has applied it.
+      const available = availableOf(account, account) + account.importedAhead
       expect(
         !isLowered || available >= floorOf(stateNow(account)),
         5,
@@ -411,6 +417,7 @@ export class CommittedBook {
     if (told.applied.size === told.streams.size) told.doneAt = record.commit
     this.#countMessage(record, cause)
     if (record.account !== undefined) return
+    if (record.imported) this.#applyImported(record)
     const transaction = this.transactions.get(record.id)
     if (transaction !== undefined && this.#owners.streamOf(record.id) === record.stream) {
       note(transaction, record.commit)
@@ -419,6 +426,14 @@ export class CommittedBook {
       const gone = posting.amount + (record.released[record.postings.indexOf(posting)] ?? 0n)
       return effectOfApplied(record, cause.kind, { posted: posting.amount, gone }, told.record)
     })
+  }
+
+  #applyImported({ postings }: JournalRecord): void {
+    for (const { debit, debitSide, credit, creditSide, amount } of postings) {
+      const [from, to] = [this.#account(debit), this.#account(credit)]
+      if (!from.isDebitNormal && debitSide !== Side.elsewhere) from.importedAhead -= amount
+      if (to.isDebitNormal && creditSide !== Side.elsewhere) to.importedAhead -= amount
+    }
   }
 
   #countMessage(record: JournalRecord, cause: NonNullable<JournalRecord['cause']>): void {
