@@ -53,6 +53,7 @@ export class Draft {
     entry.touches = 0
     entry.touchedBy = 0
     entry.holdsVersion = false
+    entry.isLimited = false
     entry.lowest = undefined
     this.#accounts.readCounters(row, entry)
     const { reservations } = this.#book
@@ -93,6 +94,7 @@ export class Draft {
         debits: turnover(entry.debitsPosted, entry.debitsPending, before, 'debits'),
         credits: turnover(entry.creditsPosted, entry.creditsPending, before, 'credits'),
         taken: taken > 0n ? taken : 0n,
+        isLimited: entry.isLimited,
         holdsVersion: entry.holdsVersion,
       })
     }
@@ -108,6 +110,7 @@ export class Draft {
     entry.reservedDebits = reserved.debits
     entry.reservedCredits = reserved.credits
     entry.reservedAvailable = reserved.taken
+    entry.isLimitReserved = reserved.limited > 0
     entry.isReserved = reserved.count > 0
     entry.isShut = this.#book.reservations.isShut(entry.row)
   }
@@ -149,12 +152,16 @@ export class DraftEntry implements Counters {
   reservedDebits = 0n
   reservedCredits = 0n
   reservedAvailable = 0n
+  /** An undecided transaction was found to keep the account's limit. */
+  isLimitReserved = false
   /** An undecided transaction will touch the account. */
   isReserved = false
   /** Nothing may touch the account until something else is decided. */
   isShut = false
   /** The decision under way rests on the account's version. */
   holdsVersion = false
+  /** The decision under way rests on the account's limit. */
+  isLimited = false
   /** The lowest available balance that a posting has left so far, where there is a limit. */
   lowest: bigint | undefined
 
@@ -162,6 +169,7 @@ export class DraftEntry implements Counters {
     this.reservedDebits = 0n
     this.reservedCredits = 0n
     this.reservedAvailable = 0n
+    this.isLimitReserved = false
     this.isReserved = false
     this.isShut = false
   }
@@ -217,13 +225,13 @@ export function tryPosting(
     if (debit !== undefined) debit.debitsPosted += amount
     if (credit !== undefined) credit.creditsPosted += amount
   }
-  if (effect.imported) return 0
+  const lowered = effect.imported ? importRefusal : limitRefusal
   if (debit !== undefined && !isDebitNormal(accounts.accountClass.get(debit.row))) {
-    const refusal = limitRefusal(accounts, debit, false)
+    const refusal = lowered(accounts, debit, false)
     if (refusal !== 0) return refusal | (PostingCheck.debitLimit << 16)
   }
   if (credit !== undefined && isDebitNormal(accounts.accountClass.get(credit.row))) {
-    const refusal = limitRefusal(accounts, credit, true)
+    const refusal = lowered(accounts, credit, true)
     if (refusal !== 0) return refusal | (PostingCheck.creditLimit << 16)
   }
   return 0
@@ -239,6 +247,7 @@ function turnoverRefusal(turnover: bigint, reserved: bigint, turnoverMax: bigint
 function limitRefusal(accounts: AccountTable, entry: DraftEntry, debitNormal: boolean): number {
   const overdraft = accounts.overdraftLimit.get(entry.row)
   if (overdraft === unlimited) return 0
+  entry.isLimited = true
   const minimum = accounts.minimumBalance.get(entry.row)
   const available = availableOf(entry, debitNormal)
   const least = minimum - overdraft
@@ -248,4 +257,16 @@ function limitRefusal(accounts: AccountTable, entry: DraftEntry, debitNormal: bo
   return overdraft === 0n && minimum === 0n
     ? refusalNumber.insufficient_funds
     : refusalNumber.limit_exceeded
+}
+
+/**
+ * Imported history is exempt from limits, but may not take what somebody undecided has been
+ * promised: that one would come after it, and cross the limit. Returns a refusal, or 0.
+ */
+function importRefusal(accounts: AccountTable, entry: DraftEntry, debitNormal: boolean): number {
+  const overdraft = accounts.overdraftLimit.get(entry.row)
+  if (!entry.isLimitReserved || overdraft === unlimited) return 0
+  const least = accounts.minimumBalance.get(entry.row) - overdraft
+  const available = availableOf(entry, debitNormal)
+  return available - entry.reservedAvailable < least ? refusalNumber.funds_reserved : 0
 }

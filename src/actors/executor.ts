@@ -20,9 +20,9 @@ export class Executor {
   readonly #accounts: AccountExecutor
   readonly #batches: BatchExecutor
 
-  constructor(bench: Workbench) {
+  constructor(bench: Workbench, coordinatedItemsMax: number) {
     this.#bench = bench
-    this.coordinator = new Coordinator(bench)
+    this.coordinator = new Coordinator(bench, coordinatedItemsMax)
     this.#transactions = new TransactionExecutor(bench, this.coordinator)
     this.#accounts = new AccountExecutor(bench, this.coordinator)
     this.#batches = new BatchExecutor(bench, this.#transactions)

@@ -11,6 +11,8 @@ export interface Reserved {
   credits: bigint
   /** What they take from the available balance. */
   taken: bigint
+  /** How many of them were found to keep the account's limit: nobody may take it from them. */
+  limited: number
   /** An undecided transaction rests on the account's version: nothing may touch it meanwhile. */
   versionHeld: boolean
   /** Changes of the account that wait until it is free; new reservations are refused meanwhile. */
@@ -22,6 +24,7 @@ export interface ReservedAmounts {
   debits: bigint
   credits: bigint
   taken: bigint
+  isLimited: boolean
   holdsVersion: boolean
 }
 
@@ -51,9 +54,10 @@ export class Reservations {
   }
 
   add(amounts: readonly ReservedAmounts[]): void {
-    for (const { row, debits, credits, taken, holdsVersion } of amounts) {
+    for (const { row, debits, credits, taken, isLimited, holdsVersion } of amounts) {
       const reserved = this.#entry(row)
       reserved.count += 1
+      if (isLimited) reserved.limited += 1
       reserved.debits += debits
       reserved.credits += credits
       reserved.taken += taken
@@ -63,9 +67,10 @@ export class Reservations {
 
   /** Gives back what {@link add} took; then whoever waited for an account that is free goes on. */
   release(amounts: readonly ReservedAmounts[]): void {
-    for (const { row, debits, credits, taken, holdsVersion } of amounts) {
+    for (const { row, debits, credits, taken, isLimited, holdsVersion } of amounts) {
       const reserved = this.#entry(row)
       reserved.count -= 1
+      if (isLimited) reserved.limited -= 1
       reserved.debits -= debits
       reserved.credits -= credits
       reserved.taken -= taken
@@ -117,7 +122,15 @@ export class Reservations {
   #entry(row: number): Reserved {
     let reserved = this.#byRow.get(row)
     if (reserved === undefined) {
-      reserved = { count: 0, debits: 0n, credits: 0n, taken: 0n, versionHeld: false, waiting: [] }
+      reserved = {
+        count: 0,
+        debits: 0n,
+        credits: 0n,
+        taken: 0n,
+        limited: 0,
+        versionHeld: false,
+        waiting: [],
+      }
       this.#byRow.set(row, reserved)
     }
     return reserved

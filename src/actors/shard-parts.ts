@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js'
 import type { DigestChain } from '../journal/batch.js'
 import type { JournalStore } from '../journal/session.js'
 import type { BookLimits } from './book.js'
+import type { ShardBounds } from './shard-bounds.js'
 import type { RecoveryPlan, RecoveryProgress } from './shard-recovery.js'
 
 export interface ShardOptions {
@@ -13,6 +14,8 @@ export interface ShardOptions {
   /** A command that has waited longer in the mailbox is refused: not accepted. */
   admissionTimeoutMs: number
   limits: BookLimits
+  /** What is usual if absent. */
+  bounds?: ShardBounds
 }
 
 export interface ShardParts {

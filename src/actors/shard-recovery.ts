@@ -7,6 +7,7 @@ import { Layout } from '../layout.js'
 import { applyRecord, recordTime } from './apply.js'
 import type { Book, Place } from './book.js'
 import { Rebuild } from './rebuild.js'
+import { shardBounds } from './shard-bounds.js'
 
 /** What a shard reads before it serves; plain data. */
 export interface RecoveryPlan {
@@ -52,7 +53,12 @@ export class ShardRecovery {
   #recordsDone = 0
   #recordsTotal = 0
 
-  constructor(book: Book, plan: RecoveryPlan, parts: RecoveryParts) {
+  constructor(
+    book: Book,
+    plan: RecoveryPlan,
+    parts: RecoveryParts,
+    checkpointRecords = shardBounds.checkpointRecords,
+  ) {
     this.#book = book
     this.#plan = plan
     this.#parts = parts
@@ -63,7 +69,7 @@ export class ShardRecovery {
         stream,
         {
           replay: new Replay(stream, { seq: 0, digest: emptyDigest }, parts.chain),
-          counts: new MessageCounts(stream, this.#layout),
+          counts: new MessageCounts(stream, this.#layout, checkpointRecords),
         },
       ]),
     )

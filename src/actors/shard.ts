@@ -10,6 +10,7 @@ import { FrameWriter, frameHeaderWords } from './frame.js'
 import { Mailbox } from './mailbox.js'
 import { Outbox } from './outbox.js'
 import { refusalNumber } from './refusals.js'
+import { type ShardBounds, shardBounds } from './shard-bounds.js'
 import type { ShardGauges, ShardOptions, ShardParts } from './shard-parts.js'
 import { ShardRecovery } from './shard-recovery.js'
 import { noIndex } from './transaction-decision.js'
@@ -20,13 +21,6 @@ export interface Generation {
   generation: number
   streamOfSlot: Int32Array
 }
-
-/** Bounds of the open batch, and of answers that wait; beyond them commands stay in the mailbox. */
-const openBatchRecordsMax = 16_384
-const openBatchBytesMax = 4 << 20
-const waitingAnswersBytesMax = 64 << 20
-/** Commands that wait until other shards have decided what they need. */
-const waitingCommandsMax = 16_384
 
 /** What there is only once the shard serves: its stream, and who writes to it. */
 interface Serving {
@@ -54,6 +48,7 @@ export class Shard implements WriterListener {
   readonly book: Book
   readonly #options: ShardOptions
   readonly #parts: ShardParts
+  readonly #bounds: ShardBounds
   readonly #recovery: ShardRecovery
   #serving: Serving | undefined
   #state: 'created' | 'warm' | 'serving' | 'stopped' = 'created'
@@ -81,10 +76,11 @@ export class Shard implements WriterListener {
   constructor(options: ShardOptions, parts: ShardParts) {
     this.#options = options
     this.#parts = parts
+    this.#bounds = options.bounds ?? shardBounds
     const seed = () => Math.floor(parts.random() * 2 ** 32)
     const { plan } = options
     this.book = new Book([seed(), seed()], options.limits, plan.place)
-    this.#recovery = new ShardRecovery(this.book, plan, parts)
+    this.#recovery = new ShardRecovery(this.book, plan, parts, this.#bounds.checkpointRecords)
     this.#peers = Array.from({ length: plan.place.shards }, () => new Outbox())
   }
 
@@ -140,7 +136,8 @@ export class Shard implements WriterListener {
       onExpired: () => this.#parts.observer.onExpired(),
     })
     this.book.stream = stream
-    this.#serving = { bench, executor: new Executor(bench), writer }
+    const executor = new Executor(bench, this.#bounds.coordinatedItems)
+    this.#serving = { bench, executor, writer }
     this.#open = new Batch(stream)
     this.#inFlight = new Batch(stream)
     this.#durableSeq = head
@@ -318,12 +315,13 @@ export class Shard implements WriterListener {
 
   /** Whether commands must wait because nothing more may be held for the journal. */
   #isStalled(): boolean {
+    const bounds = this.#bounds
     return (
-      this.#open.records >= openBatchRecordsMax ||
-      this.#open.byteLength >= openBatchBytesMax ||
-      this.#waitingAnswersBytes() >= waitingAnswersBytesMax ||
+      this.#open.records >= bounds.openBatchRecords ||
+      this.#open.byteLength >= bounds.openBatchBytes ||
+      this.#waitingAnswersBytes() >= bounds.waitingAnswersBytes ||
       this.#serving?.executor.coordinator.isFull === true ||
-      (this.#serving?.bench.waitingCommands ?? 0) >= waitingCommandsMax
+      (this.#serving?.bench.waitingCommands ?? 0) >= bounds.waitingCommands
     )
   }
 

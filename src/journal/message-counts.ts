@@ -21,9 +21,6 @@ export interface StreamCounts {
   checkpoints: Checkpoint[]
 }
 
-/** Records between two checkpoints. */
-const checkpointRecords = 4096
-
 /**
  * The messages of one stream, counted as its records are written or read: how many it has sent to
  * each shard, and up to which number it has applied those of each other stream. They are numbered
@@ -38,8 +35,11 @@ export class MessageCounts {
   readonly stream: number
   readonly layout: Layout
   readonly #own: number
+  readonly #checkpointRecords: number
 
-  constructor(stream: number, layout: Layout) {
+  /** Read from, it has a checkpoint every `checkpointRecords`. */
+  constructor(stream: number, layout: Layout, checkpointRecords = 4096) {
+    this.#checkpointRecords = checkpointRecords
     this.stream = stream
     this.layout = layout
     this.#own = layout.shardOfStream(stream)
@@ -95,7 +95,7 @@ export class MessageCounts {
 
   #checkpoint(afterSeq: number): void {
     const last = this.checkpoints.at(-1)
-    if (last !== undefined && afterSeq - last.afterSeq < checkpointRecords) return
+    if (last !== undefined && afterSeq - last.afterSeq < this.#checkpointRecords) return
     this.checkpoints.push({ afterSeq, sent: [...this.sent] })
   }
 }

@@ -1,6 +1,7 @@
 import { bookDigest } from '../../src/actors/digest.js'
 import { Router } from '../../src/actors/router.js'
 import { type Generation, Shard } from '../../src/actors/shard.js'
+import type { ShardBounds } from '../../src/actors/shard-bounds.js'
 import type { RecoveryPlan } from '../../src/actors/shard-recovery.js'
 import type { Clock } from '../../src/clock.js'
 import type { Database } from '../../src/journal/database.js'
@@ -24,6 +25,7 @@ export interface ProcessSettings {
   commitTimeoutMs: number
   admissionTimeoutMs: number
   requestTimeoutMs: number
+  bounds: ShardBounds
 }
 
 export interface ProcessParts {
@@ -183,6 +185,7 @@ export class SimulatedProcess {
         commitTimeoutMs: settings.commitTimeoutMs,
         admissionTimeoutMs: settings.admissionTimeoutMs,
         limits: { accountsMax: 1000, transactionsMax: 100_000 },
+        bounds: settings.bounds,
       },
       {
         clock: this.#clockOf(thread),

@@ -1,3 +1,4 @@
+import { type ShardBounds, shardBounds } from '../../src/actors/shard-bounds.js'
 import { below } from '../actors/random.js'
 import { Choices, skewed } from './choices.js'
 import type { Command } from './commands.js'
@@ -111,11 +112,27 @@ class ScriptWriter {
         commitTimeoutMs: isQuick ? 700 : 5000,
         admissionTimeoutMs: isQuick ? 1000 : 5000,
         requestTimeoutMs: isQuick ? 2500 : 15_000,
+        bounds: this.#bounds(),
       },
       slowShare: this.#pick([0, 0.01, 0.05, 0.2]),
       slowMsMax: this.#pick([20, 300, 3000]),
       steps,
       shardsAtLast: this.#shards(),
+    }
+  }
+
+  /** In some worlds a shard has room for little, so that commands wait and are refused as overdue. */
+  #bounds(): ShardBounds {
+    const few = () => 1 + below(this.#random, 4)
+    const checkpointRecords = few() * 2
+    if (this.#random() < 0.6) return { ...shardBounds, checkpointRecords }
+    return {
+      openBatchRecords: few(),
+      openBatchBytes: shardBounds.openBatchBytes,
+      waitingAnswersBytes: 200 * few(),
+      waitingCommands: few(),
+      coordinatedItems: few(),
+      checkpointRecords,
     }
   }
 

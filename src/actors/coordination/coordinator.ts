@@ -19,9 +19,6 @@ import type { Verdict } from './sides-judge.js'
 
 const noShards = new Set<number>()
 
-/** Items that a shard coordinates at most; beyond it, commands wait in the mailbox. */
-const coordinatedItemsMax = 16_384
-
 /**
  * What this shard, as home, decides together with other shards. A coordination lives in memory
  * only: until its record is committed nothing has happened, and afterwards the journal knows what
@@ -35,6 +32,7 @@ export class Coordinator {
   /** Where home writes what it asks itself; used again each time. */
   readonly ownRequest = new FrameWriter()
   readonly #bench: Workbench
+  readonly #itemsMax: number
   readonly #underWay = new Map<number, Coordination>()
   /** Decided, in the order of their records; their records are not all durable yet. */
   readonly #committing: Coordination[] = []
@@ -42,8 +40,10 @@ export class Coordinator {
   #items = 0
   #nextNumber = 1
 
-  constructor(bench: Workbench) {
+  /** Beyond `itemsMax` items under way, commands wait in the mailbox. */
+  constructor(bench: Workbench, itemsMax: number) {
     this.#bench = bench
+    this.#itemsMax = itemsMax
     this.participant = new Participant(bench)
   }
 
@@ -52,7 +52,7 @@ export class Coordinator {
   }
 
   get isFull(): boolean {
-    return this.#items >= coordinatedItemsMax
+    return this.#items >= this.#itemsMax
   }
 
   /** Nothing is under way, and nothing is kept for other homes. */
