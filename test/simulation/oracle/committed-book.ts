@@ -11,6 +11,7 @@ import {
 import { type JournalRecord, RecordKind, type RecordPosting, Side } from './journal-record.js'
 import {
   assertEmpty,
+  assertKeepsLimit,
   assertWithinNewLimit,
   type Effect,
   effectOfApplied,
@@ -20,6 +21,7 @@ import {
   sidesFrom,
   zero,
 } from './record-effects.js'
+import { type Ownership, ToldRecords } from './told-records.js'
 import { VersionsBefore } from './versions-before.js'
 import { expect } from './violation.js'
 
@@ -48,21 +50,6 @@ export interface Transaction {
   known: { commit: number; status: TransactionStatus; remaining: bigint[] }[]
 }
 
-/** A home record that other streams have to apply. */
-interface Told {
-  record: JournalRecord
-  streams: Set<number>
-  applied: Set<number>
-  /** Number of the commit with which the last of them had applied it. */
-  doneAt: number
-}
-
-/** Which stream owns a key in the newest generation. */
-export interface Ownership {
-  streamOf(id: string): number
-  streams(): readonly number[]
-}
-
 /**
  * The book as the committed records say, in the order of their commits: Maps and bigints, nothing
  * of the engine's own decisions. Each record is checked against all before it.
@@ -71,14 +58,12 @@ export class CommittedBook {
   readonly accounts = new Map<string, Account>()
   readonly transactions = new Map<string, Transaction>()
   readonly #owners: Ownership
-  /** By stream and seq of the home record. */
-  readonly #told = new Map<string, Told>()
+  readonly #told: ToldRecords
   readonly #versions = new VersionsBefore()
-  /** Number of the last message applied, by sender and receiver. */
-  readonly #messages = new Map<string, number>()
 
   constructor(owners: Ownership) {
     this.#owners = owners
+    this.#told = new ToldRecords(owners)
   }
 
   follow(record: JournalRecord): void {
@@ -103,7 +88,7 @@ export class CommittedBook {
       default:
         this.#settleHold(record)
     }
-    this.#tell(record)
+    this.#told.tell(record)
   }
 
   /** Whether every stream that has to know of the record at (stream, seq) does. */
@@ -113,16 +98,12 @@ export class CommittedBook {
 
   /** Number of the commit since which they do. */
   appliedAt(record: JournalRecord): number {
-    const told = this.#told.get(positionOf(record))
-    return told === undefined ? record.commit : told.doneAt
+    return this.#told.appliedAt(record)
   }
 
   /** No stream waits for another: before a generation closes, and when all is quiet. */
   assertNothingUntold(): void {
-    for (const [position, { streams, applied }] of this.#told) {
-      const missing = [...streams].filter((stream) => !applied.has(stream))
-      expect(missing.length === 0, 2, () => `stream ${missing} never applied ${position}`)
-    }
+    this.#told.assertNothingUntold()
   }
 
   /** When all is quiet: each account's own stream has come to what the book says. */
@@ -370,6 +351,7 @@ export class CommittedBook {
       state.creditsPending += change.creditsPending
       state.pendingHolds += change.holds
     })
+    if (!record.imported) assertKeepsLimit(record, account)
   }
 
   #next(account: Account, commit: number, change: (state: AccountState) => void): void {
@@ -379,43 +361,8 @@ export class CommittedBook {
     account.states.push(state)
   }
 
-  /** Which streams the record has to be applied in. */
-  #tell(record: JournalRecord): void {
-    const streams = new Set<number>()
-    const isOfAccount = record.account !== undefined
-    if (isOfAccount && record.account?.striped === true) {
-      for (const stream of this.#owners.streams()) streams.add(stream)
-    }
-    for (const posting of record.postings) {
-      if (posting.debitSide === Side.elsewhere) streams.add(this.#owners.streamOf(posting.debit))
-      if (posting.creditSide === Side.elsewhere) streams.add(this.#owners.streamOf(posting.credit))
-    }
-    if (!isOfAccount && record.kind !== RecordKind.holdExpired) {
-      streams.add(this.#owners.streamOf(record.id))
-    }
-    streams.delete(record.stream)
-    if (streams.size > 0) {
-      const applied = new Set<number>()
-      this.#told.set(positionOf(record), { record, streams, applied, doneAt: Infinity })
-    }
-  }
-
   #apply(record: JournalRecord, cause: NonNullable<JournalRecord['cause']>): void {
-    const told = this.#told.get(positionOf(cause))
-    expect(
-      told !== undefined && told.record.commit < record.commit,
-      2,
-      () => `${positionOf(record)} applies ${positionOf(cause)}, which is not committed`,
-    )
-    expect(
-      told.streams.has(record.stream) && !told.applied.has(record.stream),
-      2,
-      () => `${positionOf(cause)} is applied once more by ${positionOf(record)}`,
-    )
-    expect(record.time >= told.record.time, 0, () => `${positionOf(record)} is before its cause`)
-    told.applied.add(record.stream)
-    if (told.applied.size === told.streams.size) told.doneAt = record.commit
-    this.#countMessage(record, cause)
+    const home = this.#told.apply(record, cause)
     if (record.account !== undefined) return
     if (record.imported) this.#applyImported(record)
     const transaction = this.transactions.get(record.id)
@@ -424,7 +371,7 @@ export class CommittedBook {
     }
     this.#touchOwn(record, record.postings, (posting) => {
       const gone = posting.amount + (record.released[record.postings.indexOf(posting)] ?? 0n)
-      return effectOfApplied(record, cause.kind, { posted: posting.amount, gone }, told.record)
+      return effectOfApplied(record, cause.kind, { posted: posting.amount, gone }, home)
     })
   }
 
@@ -434,17 +381,6 @@ export class CommittedBook {
       if (!from.isDebitNormal && debitSide !== Side.elsewhere) from.importedAhead -= amount
       if (to.isDebitNormal && creditSide !== Side.elsewhere) to.importedAhead -= amount
     }
-  }
-
-  #countMessage(record: JournalRecord, cause: NonNullable<JournalRecord['cause']>): void {
-    const way = `${cause.stream} to ${record.stream}`
-    const expected = (this.#messages.get(way) ?? 0) + 1
-    expect(
-      cause.message === expected,
-      2,
-      () => `${positionOf(record)} applies message ${cause.message} of ${way}, not ${expected}`,
-    )
-    this.#messages.set(way, expected)
   }
 
   #account(id: string): Account {

@@ -24,6 +24,17 @@ export function assertWithinNewLimit(account: Account): void {
   )
 }
 
+/** In the order of its own stream, too, an account is never brought beyond its limit. */
+export function assertKeepsLimit(record: JournalRecord, account: Account): void {
+  const [before, after] = account.states.slice(-2)
+  const available = availableOf(account, after)
+  expect(
+    available >= availableOf(account, before) || available >= floorOf(after),
+    5,
+    () => `account ${account.id} is at ${available} after ${positionOf(record)} of its own stream`,
+  )
+}
+
 /** Whether one posts back all that the other has posted. */
 export function isOppositeOf(one: JournalRecord, other: JournalRecord): boolean {
   const moved = other.postings.filter(({ amount }) => amount > 0n)

@@ -1,6 +1,6 @@
 import { keyOf, slotOf } from '../../../src/key.js'
 import type { Tables } from '../postgres/simulated-postgres.js'
-import type { Ownership } from './committed-book.js'
+import type { Ownership } from './told-records.js'
 
 /** Which stream owns which key in the newest generation, as the book's row says. */
 export class StreamOwners implements Ownership {
