@@ -69,8 +69,7 @@ export class Ending {
     // A backend whose client fell silent would stay for ever.
     postgres.terminateBackends(() => true)
     const random = choices.of('stays frozen')
-    processes.thaw((frozen) => oracle.wasTakenOver(frozen) && random() < 0.5)
-    processes.isHealed = true
+    processes.heal((frozen) => oracle.wasTakenOver(frozen) && random() < 0.5)
   }
 
   /** Once more from the journal alone, mostly with another number of shards. */

@@ -112,9 +112,11 @@ export class Processes {
     })
   }
 
-  /** Lets frozen ones go on, but those that stay so for ever: nobody needs them any more. */
-  thaw(staysFrozen: (frozen: SimulatedProcess) => boolean): void {
+  /** No more faults: frozen ones go on, but those that stay so for ever, and are not missed. */
+  heal(staysFrozen: (frozen: SimulatedProcess) => boolean): void {
+    this.isHealed = true
     for (const each of this.alive) if (each.isFrozen && !staysFrozen(each)) each.thaw()
+    this.#startIfNeeded()
   }
 
   get #processParts(): ProcessParts {
@@ -138,8 +140,13 @@ export class Processes {
     if (fault !== undefined) chronicle.watch(() => oracle.ended(ended, fault))
     onEnded(ended)
     scheduler.after(restartMs + below(choices.of('supervisor'), 300), () => {
-      const isNeeded = this.alive.every(({ isFrozen }) => isFrozen && this.isHealed)
-      if (isNeeded && !this.isOver) this.start()
+      this.#startIfNeeded()
     })
+  }
+
+  /** One that is frozen may go on, as long as there are faults. */
+  #startIfNeeded(): void {
+    const isNeeded = this.alive.every(({ isFrozen }) => isFrozen && this.isHealed)
+    if (isNeeded && !this.isOver) this.start()
   }
 }

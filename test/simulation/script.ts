@@ -93,7 +93,7 @@ class ScriptWriter {
 
   write(): Script {
     const steps: Step[] = []
-    const count = 15 + below(this.#random, 40)
+    const count = 30 + below(this.#random, 70)
     const faultShare = this.#faults.length === 0 ? 0 : 0.1 + this.#random() * 0.35
     for (let index = 0; index < count; index++) {
       const afterMs = this.#pause()
