@@ -179,8 +179,8 @@ const accounts: PlantedBug[] = [
     'imported history for everybody',
     'a hold is exempt from limits as imported history is',
     `${actors}/draft.js`,
-    'if (effect.imported)',
-    'if (effect.imported || effect.pending)',
+    'effect.imported ?',
+    'effect.imported || effect.pending ?',
   ),
   bug(
     'version moved twice',
