@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { moreBugs } from './more-bugs.js'
 import { bugsElsewhere } from './more-bugs-elsewhere.js'
+import { bugsOfTheJournal } from './more-bugs-journal.js'
 import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 import { PlantedBuild } from './planted-build.js'
 
@@ -34,7 +35,7 @@ process.once('SIGINT', () => {
 })
 const results: Found[] = []
 try {
-  for (const bug of [...plantedBugs, ...moreBugs, ...bugsElsewhere]) {
+  for (const bug of [...plantedBugs, ...moreBugs, ...bugsElsewhere, ...bugsOfTheJournal]) {
     if (values.only !== undefined && !bug.name.includes(values.only)) continue
     await build.plant(bug)
     if (values.dry) continue
