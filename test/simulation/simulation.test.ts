@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { plantedBugs } from './planted-bugs.js'
-import { PlantedBuild } from './planted-build.js'
+import { chosenBugs } from './planted/chosen-bugs.js'
+import { PlantedBuild } from './planted/planted-build.js'
 import { scriptOf } from './script.js'
 import { World } from './world.js'
 
@@ -11,7 +11,7 @@ import { World } from './world.js'
 const seeds = process.env.DAYBOOK_TEST_SEEDS ?? '800'
 const simulator = fileURLToPath(new URL('simulate.js', import.meta.url))
 /** By name of the planted bug. */
-const plantedSeeds: Record<string, number> = JSON.parse(
+const planted: Record<string, { seed: number }> = JSON.parse(
   await readFile(new URL('../../../docs/planted-bugs.json', import.meta.url), 'utf8'),
 )
 
@@ -36,9 +36,9 @@ t.test('a world is a function of its seed', async (t) => {
 t.test('each planted bug is found', async (t) => {
   const build = await PlantedBuild.make()
   t.teardown(() => build.remove())
-  for (const bug of plantedBugs) {
+  for (const bug of chosenBugs) {
     await build.plant(bug)
-    const from = String(plantedSeeds[bug.name])
+    const from = String(planted[bug.name].seed)
     const { output } = await run(build.simulator, ['--seeds', '1', '--from', from, '--plainly'])
     t.match(output, new RegExp(`^seed ${from} breaks promise`), `${bug.name}, by seed ${from}`)
   }
@@ -47,10 +47,10 @@ t.test('each planted bug is found', async (t) => {
 t.test('what a failing seed shows is told in a few steps', async (t) => {
   const build = await PlantedBuild.make()
   t.teardown(() => build.remove())
-  const bug = plantedBugs.find(({ name }) => name === 'undecided credit spent')
+  const bug = chosenBugs.find(({ name }) => name === 'undecided credit spent')
   if (bug === undefined) throw new Error('there is no such bug')
   await build.plant(bug)
-  const from = String(plantedSeeds[bug.name])
+  const from = String(planted[bug.name].seed)
   const { code, output } = await run(build.simulator, ['--seeds', '1', '--from', from])
   t.equal(code, 1)
   const [, left, before] = /^(\d+) of (\d+) steps are enough/m.exec(output) ?? []

@@ -2,9 +2,9 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { PlantedBug } from './planted-bugs.js'
+import type { PlantedBug } from './planted-bug.js'
 
-const dist = fileURLToPath(new URL('../../', import.meta.url))
+const dist = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** A copy of the build in a folder of its own, in which bugs can be switched on one at a time. */
 export class PlantedBuild {

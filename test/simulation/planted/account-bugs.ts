@@ -1,12 +1,8 @@
-import type { PlantedBug } from './planted-bugs.js'
+import { bug, type PlantedBug } from './planted-bug.js'
 
 /** Faults in conditions, reservations, accounts and ids. */
 const actors = 'src/actors'
 const coordination = 'src/actors/coordination'
-
-function bug(name: string, what: string, file: string, from: string, to: string): PlantedBug {
-  return { name, what, patches: [{ file, from, to }] }
-}
 
 const reservations: PlantedBug[] = [
   bug(
@@ -229,4 +225,4 @@ const ids: PlantedBug[] = [
   ),
 ]
 
-export const bugsElsewhere: readonly PlantedBug[] = [...reservations, ...accounts, ...ids]
+export const accountBugs: readonly PlantedBug[] = [...reservations, ...accounts, ...ids]

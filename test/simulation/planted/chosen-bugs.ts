@@ -1,28 +1,12 @@
-/**
- * Faults that somebody might write into the server, each as a change of its compiled text. None of
- * them may live long in the simulation: what finds none of these finds nothing. A text that is not
- * there exactly once means that the server has changed, and the bug has to be planted anew.
- */
-export interface PlantedBug {
-  name: string
-  /** What goes wrong, in a sentence. */
-  what: string
-  patches: Patch[]
-}
-
-export interface Patch {
-  /** Below dist/. */
-  file: string
-  from: string
-  to: string
-}
+import type { PlantedBug } from './planted-bug.js'
 
 const journal = 'src/journal'
 const actors = 'src/actors'
 const coordination = 'src/actors/coordination'
 const postgres = 'test/simulation/postgres'
 
-export const plantedBugs: readonly PlantedBug[] = [
+/** The classic ones: none of them may live long. The tests plant each of them. */
+export const chosenBugs: readonly PlantedBug[] = [
   {
     name: 'answer before commit',
     what: 'answers leave as soon as they are written, whatever they rest on',

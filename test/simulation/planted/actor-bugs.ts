@@ -1,15 +1,8 @@
-import type { PlantedBug } from './planted-bugs.js'
+import { bug, type PlantedBug } from './planted-bug.js'
 
-/**
- * More faults for the simulation to find, each a single change in what the shards do. They were
- * invented to learn what the simulation does not see.
- */
+/** Faults in batches, striped accounts and holds. */
 const actors = 'src/actors'
 const coordination = 'src/actors/coordination'
-
-function bug(name: string, what: string, file: string, from: string, to: string): PlantedBug {
-  return { name, what, patches: [{ file, from, to }] }
-}
 
 const batches: PlantedBug[] = [
   {
@@ -276,4 +269,4 @@ const holds: PlantedBug[] = [
   ),
 ]
 
-export const moreBugs: readonly PlantedBug[] = [...batches, ...striped, ...holds]
+export const actorBugs: readonly PlantedBug[] = [...batches, ...striped, ...holds]
