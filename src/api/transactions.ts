@@ -137,15 +137,16 @@ export const transactionRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> =
         const body = request.body as Type.Static<typeof HoldPost>
         const idText = requestedId(body.id, request.headers['idempotency-key']) ?? newKeyText()
         const target = keyField(context.tenant, request.params.id, 'id')
-        const input = await followUpInput(serving, context, { kind, target, idText, body })
+        const asked = {
+          again: () => ({ id: idText }),
+          amountField: (index: number) => amountFieldOf(body, index),
+        }
+        const input = await followUpInput(serving, context, { kind, target, idText, body, asked })
         const { router } = serving
         const outcome = await router.submit(router.shardOf(slotOf(target)), 1, (frame, number) => {
           writeFollowUp(frame, context, number, input)
         })
-        const answer = await writtenAnswer(serving, context, outcome, {
-          again: () => ({ id: idText }),
-          amountField: (index) => amountFieldOf(body, index),
-        })
+        const answer = await writtenAnswer(serving, context, outcome, asked)
         if (answer.replayed) void reply.header('idempotent-replayed', 'true')
         void reply.code(answer.replayed ? Status.ok : Status.created)
         return answer.body
@@ -176,9 +177,10 @@ async function followUpInput(
     target: Key
     idText: string
     body: Type.Static<typeof HoldPost>
+    asked: Asked
   },
 ): Promise<FollowUpInput> {
-  const { kind, target, idText, body } = request
+  const { kind, target, idText, body, asked } = request
   const own = keyField(context.tenant, idText, 'id')
   const attributes = attributesOf(body, '')
   if (!isUuid(idText)) attributes.name = idText
@@ -196,7 +198,10 @@ async function followUpInput(
     target,
     amounts,
     keepRest: body.keepRest === true,
-    postings: kind === CommandKind.reverse ? await swappedPostings(serving, context, target) : [],
+    postings:
+      kind === CommandKind.reverse
+        ? await swappedPostings(serving, context, target).catch(unknownIfUnavailable(asked))
+        : [],
     effectiveDate: dayField(body.effectiveDate, ''),
     attributes,
   }
@@ -257,14 +262,15 @@ async function writtenAnswer(
   outcome: Outcome,
   asked: Asked,
 ): Promise<TransactionAnswer> {
-  try {
-    return await transactionAnswer(serving, context, outcome, asked)
-  } catch (error) {
-    const isReplay = outcome.kind === 'transaction'
-    if (isReplay && error instanceof ApiError && error.code === 'journal_unavailable') {
-      throw outcomeUnknown(asked)
-    }
-    throw error
+  const answer = transactionAnswer(serving, context, outcome, asked)
+  return await (outcome.kind === 'transaction' ? answer.catch(unknownIfUnavailable(asked)) : answer)
+}
+
+/** For what may have taken effect before: that it cannot be looked up does not make it refused. */
+function unknownIfUnavailable(asked: Asked): (error: unknown) => never {
+  return (error) => {
+    const isUnavailable = error instanceof ApiError && error.code === 'journal_unavailable'
+    throw isUnavailable ? outcomeUnknown(asked) : error
   }
 }
 

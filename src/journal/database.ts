@@ -19,8 +19,7 @@ export interface ConnectOptions {
 
 /** Runs statements; of several in one text the last one answers. An error of the server has its SQLSTATE as `code`. */
 export interface Queries {
-  // biome-ignore lint/suspicious/noExplicitAny: the row is whatever the statement says it is
-  query<Row = any>(text: string, values?: unknown[]): Promise<Result<Row>>
+  query<Row = unknown>(text: string, values?: unknown[]): Promise<Result<Row>>
 }
 
 export interface Result<Row> {

@@ -11,7 +11,7 @@ import {
   writeTransaction,
 } from '../../src/actors/command.js'
 import type { FrameWriter } from '../../src/actors/frame.js'
-import { refusalOf } from '../../src/actors/refusals.js'
+import { refusalNumber, refusalOf } from '../../src/actors/refusals.js'
 import type { Outcome, Router } from '../../src/actors/router.js'
 import { noIndex } from '../../src/actors/transaction-decision.js'
 import type { JournalReader } from '../../src/journal/reader.js'
@@ -162,6 +162,7 @@ export class EngineClient {
           minSeq: 0,
         }),
       )
+      if (isUnavailable(read)) return { outcome: 'unanswered' }
       if (read.kind !== 'transaction') return await this.#answerOf(read)
       const words = await this.#reader.readRecord(read.body.recordStream, read.body.recordSeq)
       postings = reversedPostings(words)
@@ -267,4 +268,10 @@ export class EngineClient {
 
 function at(index: number): { index?: number } {
   return index === noIndex ? {} : { index }
+}
+
+/** The same reversal may have taken effect before, so that nobody may call it refused. */
+function isUnavailable(outcome: Outcome): boolean {
+  const { journal_unavailable } = refusalNumber
+  return outcome.kind === 'refused' && outcome.refusal === journal_unavailable
 }

@@ -272,3 +272,24 @@ t.test('a transaction is read where its record is, which may be another stream',
     [5, 31],
   ])
 })
+
+t.test('a reversal whose target cannot be read may have taken effect before', async (t) => {
+  const path = `${transactionsPath}/${formatKey(keyIn(1, 8))}/reverse`
+  const body = { id: 'undo:1' }
+  const found: Scripted = {
+    kind: 'transaction',
+    seq: 40,
+    state: TransactionState.reversed,
+    body: { recordStream: 5, recordSeq: 31, replayed: false },
+  }
+  for (const answer of [refusedAs('journal_unavailable'), found]) {
+    // Of the second the record cannot be read: there is no journal.
+    const { api, asked } = await start(t, () => answer)
+    const { status, json } = await api.call('POST', path, body)
+    t.equal(status, 504)
+    t.match(json.error, { code: 'outcome_unknown', details: { id: 'undo:1' } })
+    t.same(asked(), ['1 readTransaction'], 'and nothing is sent')
+  }
+  const { api } = await start(t, () => refusedAs('transaction_not_found'))
+  t.equal((await api.call('POST', path, body)).status, 404, 'what is known is said')
+})

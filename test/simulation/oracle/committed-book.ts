@@ -1,4 +1,4 @@
-import type { AccountStatus } from '../../actors/model.js'
+import type { AccountStatus, TransactionStatus } from '../../actors/model.js'
 import {
   type Account,
   type AccountCounters,
@@ -24,17 +24,6 @@ import {
 import { type Ownership, ToldRecords } from './told-records.js'
 import { VersionsBefore } from './versions-before.js'
 import { expect } from './violation.js'
-
-export type TransactionStatus =
-  | 'posted'
-  | 'pending'
-  | 'hold posted'
-  | 'hold voided'
-  | 'hold expired'
-  | 'hold post'
-  | 'hold void'
-  | 'reversal'
-  | 'reversed'
 
 /** A transaction that some home record made real. */
 export interface Transaction {

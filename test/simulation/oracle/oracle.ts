@@ -3,7 +3,7 @@ import { EngineNames } from '../../actors/engine-names.js'
 import type { ClientAnswer } from '../commands.js'
 import type { Commit, Tables } from '../postgres/simulated-postgres.js'
 import type { SimulatedProcess } from '../process.js'
-import type { Request } from '../request.js'
+import { isDefinite, type Request } from '../request.js'
 import { AnswerCheck } from './answer-check.js'
 import { CommittedBook } from './committed-book.js'
 import { JournalFollower } from './journal-follower.js'
@@ -94,18 +94,9 @@ export class Oracle {
   }
 }
 
+/** Whether the answer shows something of the book, be it that something was refused. */
 function restsOnState(answer: ClientAnswer): boolean {
-  switch (answer.outcome) {
-    case 'unanswered':
-    case 'lost':
-    case 'not ready':
-    case 'overloaded':
-      return false
-    case 'refused':
-      return answer.code !== 'journal_unavailable'
-    default:
-      return true
-  }
+  return answer.outcome === 'batch' || isDefinite(answer)
 }
 
 /** A start may fail because Postgres did: whoever has started it tries again. */

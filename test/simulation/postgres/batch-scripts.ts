@@ -59,7 +59,10 @@ export const batchScripts: readonly Script[] = [
       await session.commit(first)
       await session.commit(manyParts(after(first)))
       for (const seq of [0, 1, 65, 66, 300, 301, 302, 1000]) {
-        const { rows } = await connection.query(recordText, [1, seq])
+        const { rows } = await connection.query<{ first_seq: string; payload: Buffer }>(
+          recordText,
+          [1, seq],
+        )
         stage.say(`${seq}: ${rows.map((row) => `${row.first_seq} ${row.payload.length}`).join()}`)
       }
       await stage.tell('stream 2', connection.query(recordText, [2, 1]))
