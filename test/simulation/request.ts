@@ -53,10 +53,12 @@ export function isDefinite(answer: ClientAnswer): boolean {
   }
 }
 
-/** A refusal that passes by itself, once what stands in the way is decided. */
+/**
+ * A refusal that passes by itself, once what stands in the way is decided. Items of a batch that is
+ * sent again stand in each other's way again.
+ */
 export function isTransient(answer: ClientAnswer): boolean {
-  const answers = answer.outcome === 'batch' ? answer.items : [answer]
-  return answers.some((each) => each.outcome === 'refused' && each.code === 'funds_reserved')
+  return answer.outcome === 'refused' && answer.code === 'funds_reserved'
 }
 
 /** Whether the command, or some of it, has taken effect. */
