@@ -68,7 +68,7 @@ export interface WriterCounts {
 
 const retryDelayMsMin = 20
 const retryDelayMsMax = 1000
-/** A commit that is sent again gets twice the time, up to this many times: it may just be large. */
+/** A commit that took too long gets twice the time, up to this many times: it may just be large. */
 const deadlineFactorMax = 64
 
 export class JournalWriter {
@@ -83,6 +83,8 @@ export class JournalWriter {
   /** When the last statement that confirmed the epoch was sent, on the monotonic clock. */
   #confirmedAt = Number.NEGATIVE_INFINITY
   #partitionedTo = 0
+  /** Attempts at the batch in flight that took too long; others say nothing about its size. */
+  #deadlinesMissed = 0
   #heartbeat: Timer | undefined
 
   constructor(options: WriterOptions, parts: WriterParts) {
@@ -139,6 +141,7 @@ export class JournalWriter {
     const { clock, listener, chain } = this.#parts
     const newHead = batch.nextSeq - 1
     const startedAt = clock.monotonic()
+    this.#deadlinesMissed = 0
     for (let attempt = 0; ; attempt++) {
       if (attempt > 0) await this.#pause(attempt)
       if (this.#stopped()) return
@@ -152,8 +155,7 @@ export class JournalWriter {
         newDigest: digest,
         copy,
       }
-      const committed =
-        (await this.#tryCommit(sealed, attempt)) || (await this.#settleBatch(sealed))
+      const committed = (await this.#tryCommit(sealed)) || (await this.#settleBatch(sealed))
       if (this.#stopped()) return
       if (!committed) continue
       this.#head = newHead
@@ -176,12 +178,12 @@ export class JournalWriter {
   }
 
   /** True when the commit is durable; false when its outcome is not known. */
-  async #tryCommit(sealed: SealedBatch, attempt: number): Promise<boolean> {
+  async #tryCommit(sealed: SealedBatch): Promise<boolean> {
     const session = this.#session
     if (session === undefined) return false
     const sentAt = this.#parts.clock.monotonic()
     try {
-      await this.#withDeadline(session, attempt, async () => {
+      await this.#withDeadline(session, this.#deadlinesMissed, async () => {
         if (sealed.newHead > this.#partitionedTo) {
           this.#partitionedTo = await session.ensurePartition(sealed.newHead)
         }
@@ -190,6 +192,7 @@ export class JournalWriter {
       this.#confirmed(sentAt)
       return true
     } catch (error) {
+      if (error instanceof DeadlineError) this.#deadlinesMissed += 1
       if (isFinal(error)) this.#stop(error)
       else this.#parts.listener.onTrouble(error as Error)
       return false
@@ -311,17 +314,17 @@ export class JournalWriter {
     this.#parts.listener.onConfirmed()
   }
 
-  /** Runs `work`; after the deadline of this attempt the session is cut, and `work` rejects. */
+  /** Runs `work`; after the deadline, doubled so often, the session is cut and it rejects. */
   async #withDeadline<T>(
     session: JournalSession,
-    attempt: number,
+    doubled: number,
     work: () => Promise<T>,
   ): Promise<T> {
-    const deadlineMs = this.#options.commitTimeoutMs * Math.min(2 ** attempt, deadlineFactorMax)
+    const deadlineMs = this.#options.commitTimeoutMs * Math.min(2 ** doubled, deadlineFactorMax)
     return await new Promise<T>((resolve, reject) => {
       const timer = this.#parts.clock.schedule(deadlineMs, () => {
         session.close()
-        reject(new Error(`the journal did not answer for ${deadlineMs} ms`))
+        reject(new DeadlineError(deadlineMs))
       })
       work().then(
         (value) => {
@@ -340,6 +343,12 @@ export class JournalWriter {
     if (this.#state === 'stopped') return
     this.close()
     this.#parts.listener.onStopped(fault)
+  }
+}
+
+class DeadlineError extends Error {
+  constructor(deadlineMs: number) {
+    super(`the journal did not answer for ${deadlineMs} ms`)
   }
 }
 

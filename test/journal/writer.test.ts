@@ -67,6 +67,26 @@ t.test('a commit that hangs is settled at its deadline, not before', async (t) =
   await writer.assertJournal(t)
 })
 
+t.test('only commits that took too long are given more time', async (t) => {
+  const writer = await openWriter(t)
+  let hangs = false
+  writer.store.faults.commit = async () => {
+    if (hangs) await new Promise<never>(() => undefined)
+    throw connectionLost()
+  }
+  writer.send(3)
+  await writer.pump(until(() => writer.store.calls.commit === 8))
+  hangs = true
+  const before = writer.store.calls.commit
+  await writer.pump(until(() => writer.store.calls.commit > before))
+  const settled = writer.store.calls.settle
+  writer.store.faults.commit = undefined
+  writer.clock.advance(commitTimeoutMs)
+  await until(() => writer.store.calls.settle > settled)
+  await writer.pump(writer.committed(1))
+  await writer.assertJournal(t)
+})
+
 t.test('an old backend that waits for a lock is ended before anything is settled', async (t) => {
   const writer = await openWriter(t)
   const blocker = await lock(t, 'select from daybook.stream for update')

@@ -39,6 +39,8 @@ export interface ProcessParts {
   /** The process has ended: by a fault, because its start failed, or because it was told to. */
   onEnd(process: SimulatedProcess, fault: Error | undefined): void
   onServing(process: SimulatedProcess): void
+  /** Something failed that a thread of that name is trying again. */
+  onTrouble(thread: string, error: Error): void
 }
 
 /**
@@ -136,7 +138,7 @@ export class SimulatedProcess {
       startShard: (plan) => this.#startShard(plan),
       enter: () => undefined,
       log: () => undefined,
-      onTrouble: () => undefined,
+      onTrouble: (error) => this.#parts.onTrouble(this.name, error),
     })
     if (!this.isAlive) return
     this.layout = layout
@@ -199,7 +201,7 @@ export class SimulatedProcess {
         sendToPeer: (to, frame) => this.#sendToPeer(number, to, frame),
         onStopped: fail,
         onProgress: () => undefined,
-        onTrouble: () => undefined,
+        onTrouble: (error) => this.#parts.onTrouble(thread.name, error),
         observer,
       },
     )

@@ -129,6 +129,7 @@ export class Processes {
       onServing: ({ name }) => {
         chronicle.say(`${name} serves generation ${postgres.tables.book.generation}`)
       },
+      onTrouble: (thread, error) => chronicle.say(`${thread} tries again: ${error.message}`),
       onEnd: (process, fault) => this.#ended(process, fault),
     }
   }
