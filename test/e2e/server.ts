@@ -145,7 +145,7 @@ export class ServerProcess {
 }
 
 /** Waits for a condition; false if it is still not true after `timeMsMax`. */
-async function isTrueWithin(
+export async function isTrueWithin(
   timeMsMax: number,
   condition: () => boolean | Promise<boolean>,
 ): Promise<boolean> {
