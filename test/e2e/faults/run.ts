@@ -12,8 +12,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { describeMachine } from '../../bench/machine.js'
-import { type Fault, type FaultRound, scripts, stopSuffix } from '../e2e/fault-rounds.js'
+import { describeMachine } from '../../../bench/machine.js'
+import { type Fault, type FaultRound, scripts, stopSuffix } from '../fault-rounds.js'
 import { type FaultResult, faultTable, resultOf, withRun } from './results.js'
 
 const resultsPath = 'docs/reliability-faults.json'
@@ -91,7 +91,7 @@ async function runScript(fault: Fault, count: number, before: number): Promise<S
   const [log, output] = [join(folder, 'rounds'), join(folder, 'output.tap')]
   writeFileSync(log, '')
   const outputFile = openSync(output, 'a')
-  const script = fileURLToPath(new URL(`../e2e/${scripts[fault]}.test.js`, import.meta.url))
+  const script = fileURLToPath(new URL(`../${scripts[fault]}.test.js`, import.meta.url))
   const child = spawn(process.execPath, [script], {
     env: {
       ...process.env,

@@ -1,5 +1,5 @@
-import type { Machine } from '../../bench/machine.js'
-import type { Fault, FaultRound } from '../e2e/fault-rounds.js'
+import type { Machine } from '../../../bench/machine.js'
+import type { Fault, FaultRound } from '../fault-rounds.js'
 
 /** What all rounds of a fault on one commit came to; counts as in {@link FaultRound}. */
 export interface FaultResult extends Omit<FaultRound, 'shards'> {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { FaultRound } from '../e2e/fault-rounds.js'
+import type { FaultRound } from '../fault-rounds.js'
 import { type FaultRun, faultTable, resultOf, withRun } from './results.js'
 
 const machine = { cpu: 'A', cores: 2, memoryGiB: 8, kernel: 'Linux 6', node: 'v20', commit: 'abc' }
