@@ -33,7 +33,7 @@ t.test('whatever is in flight at once, what clients saw is what the journal says
     numRuns,
     seed: Number(process.env.DAYBOOK_TEST_SEED ?? 20240301),
     path: process.env.DAYBOOK_TEST_PATH,
-    interruptAfterTimeLimit: Number(process.env.DAYBOOK_TEST_LIMIT ?? 90_000) + numRuns * 2000,
+    interruptAfterTimeLimit: Number(process.env.DAYBOOK_TEST_LIMIT ?? 120_000) + numRuns * 4000,
     markInterruptAsFailure: true,
     endOnFailure: process.env.DAYBOOK_TEST_SHRINK === 'no',
   })

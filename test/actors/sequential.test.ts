@@ -55,13 +55,13 @@ async function compareWithModel(t: Test, connectionString: string, shards: numbe
       await run.engine.close()
     }
   })
-  const numRuns = Number(process.env.DAYBOOK_TEST_RUNS ?? (shards === 1 ? 100 : 25))
+  const numRuns = Number(process.env.DAYBOOK_TEST_RUNS ?? (shards === 1 ? 100 : 12))
   await fc.assert(property, {
     numRuns,
     seed,
     path: process.env.DAYBOOK_TEST_PATH,
     // Shrinking a failure may take as long as it is useful, but not for ever.
-    interruptAfterTimeLimit: Number(process.env.DAYBOOK_TEST_LIMIT ?? 60_000) + numRuns * 500,
+    interruptAfterTimeLimit: Number(process.env.DAYBOOK_TEST_LIMIT ?? 120_000) + numRuns * 2000,
     markInterruptAsFailure: true,
     endOnFailure: process.env.DAYBOOK_TEST_SHRINK === 'no',
   })

@@ -14,7 +14,8 @@ export class CrashingBook {
   readonly #t: Test
   readonly #database: string
   readonly #proxy: PostgresProxy
-  readonly #load = new Load()
+  /** Mostly writes: what is to be cut off are messages between shards. */
+  readonly #load = new Load({ readShare: 0.1 })
   #starts = 0
   #server!: ServerProcess
 
