@@ -13,7 +13,7 @@ import {
   type Wave,
 } from './batch-split.js'
 import type { BatchInput } from './binary-batch.js'
-import { type Asked, refusalError, replyOf } from './errors.js'
+import { type Asked, outcomeUnknown, refusalError, replyOf } from './errors.js'
 
 /** What came of a batch: a result of 16 bytes for each item, in the order of the request. */
 export interface BatchOutcome {
@@ -24,9 +24,9 @@ export interface BatchOutcome {
 
 /**
  * Carries out a batch: splits it over the shards, sends wave after wave, and puts the results
- * together. Where some sub-batches were carried out and others refused whole, these are refused
- * item by item, and so is what an ordered batch would have sent after them. Throws if nothing was
- * carried out, or if an outcome is not known; then nothing more is sent.
+ * together. Where some sub-batches of the last wave were carried out and others refused whole, these
+ * are refused item by item. Throws if nothing was carried out, or if an outcome is not known, which
+ * it is not of what an ordered batch did not come to send; then nothing more is sent.
  */
 export async function runBatch(
   router: Router,
@@ -46,12 +46,13 @@ export async function runBatch(
       positions.push(reply)
     }
     if (refused.length === 0) continue
+    const isLast = number === waves.length - 1
+    const isOverloaded = refused[0].outcome.kind === 'overloaded'
+    // What was not sent may have taken effect at an attempt before this one: it is not refused.
+    if (number > 0 ? !isLast || isOverloaded : !isLast && !isOverloaded) throw outcomeUnknown(asked)
     // Nothing at all was carried out: an answer to the whole request says it better.
     if (done.length === 0) replyOf(refused[0].outcome, asked)
     for (const { indexes, outcome } of refused) done.push(refusedTogether(indexes, outcome))
-    for (const { indexes } of waves.slice(number + 1).flat()) {
-      done.push(refusedTogether(indexes, refused[0].outcome))
-    }
     break
   }
   return { items: mergeItems(transactions.length, done), positions: mergePositions(positions) }
