@@ -1,5 +1,4 @@
 import { type RequestContext, writeBatchHead, writeTransaction } from '../actors/command.js'
-import { refusalNumber } from '../actors/refusals.js'
 import type { Reply } from '../actors/reply.js'
 import type { Outcome, Router } from '../actors/router.js'
 import {
@@ -49,7 +48,7 @@ export async function runBatch(
     const isLast = number === waves.length - 1
     const isOverloaded = refused[0].outcome.kind === 'overloaded'
     // What was not sent may have taken effect at an attempt before this one: it is not refused.
-    if (number > 0 ? !isLast || isOverloaded : !isLast && !isOverloaded) throw outcomeUnknown(asked)
+    if (isOverloaded ? number > 0 : !isLast) throw outcomeUnknown(asked)
     // Nothing at all was carried out: an answer to the whole request says it better.
     if (done.length === 0) replyOf(refused[0].outcome, asked)
     for (const { indexes, outcome } of refused) done.push(refusedTogether(indexes, outcome))
@@ -109,10 +108,10 @@ function sorted(wave: Wave, outcomes: readonly Outcome[], asked: Asked): SortedW
   return result
 }
 
-/** Beside items that were carried out, lack of room is a refusal like any that passes by itself. */
+/** The items of a sub-batch that its shard refused, beside others that were carried out. */
 function refusedTogether(indexes: readonly number[], outcome: WholeRefusal): SubBatchItems {
-  const refusal = outcome.kind === 'refused' ? outcome.refusal : refusalNumber.journal_unavailable
-  return { indexes, items: refusedItems(indexes.length, refusal) }
+  if (outcome.kind === 'overloaded') throw new Error('the router sent a part of a wave')
+  return { indexes, items: refusedItems(indexes.length, outcome.refusal) }
 }
 
 function batchReply(reply: Reply): BatchReply {
