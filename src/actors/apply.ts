@@ -177,7 +177,7 @@ function applyTransaction(
     return
   }
   const expiresAt = body.expiresAt === undefined ? Number.POSITIVE_INFINITY : Number(body.expiresAt)
-  book.holds.add({ row, postings, expiresAt, busy: false, dueAt: expiresAt, queued: false })
+  book.holds.add({ row, postings, expiresAt, busy: false, queued: false })
 }
 
 function holdPosting([debit, credit, amount, currency, scale]: PostingBody): HoldPosting {

@@ -22,16 +22,15 @@ export interface Hold {
   expiresAt: number
   /** Its post, void or expiry is being decided together with other shards. */
   busy: boolean
-  /** When its expiry is to be tried; later than `expiresAt` only after an attempt that failed. */
-  dueAt: number
   /** It is in the queue of those that expire. */
   queued: boolean
 }
 
 export class HoldTable {
   readonly #holds = new Map<number, Hold>()
-  /** A binary heap by the time it is due; a hold that has ended or is busy is skipped. */
+  /** A binary heap by `expiresAt`; a hold that has ended, is busy or is postponed is skipped. */
   readonly #heap: Hold[] = []
+  readonly #postponed = new Set<Hold>()
 
   get count(): number {
     return this.#holds.size
@@ -43,20 +42,32 @@ export class HoldTable {
 
   add(hold: Hold): void {
     this.#holds.set(hold.row, hold)
-    if (hold.expiresAt !== Number.POSITIVE_INFINITY) this.#push(hold)
+    this.#queue(hold)
   }
 
-  /** The decision on a busy hold has fallen; if it goes on, it is to be tried at `dueAt` again. */
-  resume(hold: Hold, dueAt: number): void {
+  /** The decision on a busy hold has fallen; if it goes on, it may expire. */
+  resume(hold: Hold): void {
     hold.busy = false
-    const isPending = this.#holds.get(hold.row) === hold
-    if (!isPending || hold.expiresAt === Number.POSITIVE_INFINITY) return
-    if (hold.queued && hold.dueAt === dueAt) return
-    // The hold that has just come up is the first: it only goes further down.
-    if (hold.queued && this.#heap[0] === hold) this.#pop()
-    hold.dueAt = dueAt
-    if (hold.queued) this.#rebuildHeap()
-    else this.#push(hold)
+    this.#queue(hold)
+  }
+
+  /**
+   * The hold's expiry was prevented: it comes up again after `takeUpPostponed`. When that is, the
+   * wall clock has no say in: the time of records stands still after the clock was set back.
+   */
+  postpone(hold: Hold): void {
+    hold.busy = false
+    this.#postponed.add(hold)
+  }
+
+  get hasPostponed(): boolean {
+    return this.#postponed.size > 0
+  }
+
+  takeUpPostponed(): void {
+    const holds = [...this.#postponed]
+    this.#postponed.clear()
+    for (const hold of holds) this.#queue(hold)
   }
 
   remove(row: number): void {
@@ -69,7 +80,7 @@ export class HoldTable {
     for (;;) {
       const first = this.#heap[0]
       if (first === undefined) return undefined
-      if (this.#holds.get(first.row) === first && !first.busy) return first
+      if (this.#mayExpire(first) && !this.#postponed.has(first)) return first
       this.#pop()
     }
   }
@@ -82,9 +93,16 @@ export class HoldTable {
   #rebuildHeap(): void {
     for (const hold of this.#heap) hold.queued = false
     this.#heap.length = 0
-    for (const hold of this.#holds.values()) {
-      if (hold.expiresAt !== Number.POSITIVE_INFINITY && !hold.busy) this.#push(hold)
-    }
+    for (const hold of this.#holds.values()) this.#queue(hold)
+  }
+
+  #queue(hold: Hold): void {
+    if (!hold.queued && this.#mayExpire(hold)) this.#push(hold)
+  }
+
+  #mayExpire(hold: Hold): boolean {
+    const isPending = this.#holds.get(hold.row) === hold
+    return isPending && !hold.busy && hold.expiresAt !== Number.POSITIVE_INFINITY
   }
 
   #push(hold: Hold): void {
@@ -93,7 +111,7 @@ export class HoldTable {
     let index = heap.push(hold) - 1
     while (index > 0) {
       const parent = (index - 1) >> 1
-      if (heap[parent].dueAt <= hold.dueAt) break
+      if (heap[parent].expiresAt <= hold.expiresAt) break
       heap[index] = heap[parent]
       index = parent
     }
@@ -109,8 +127,8 @@ export class HoldTable {
     for (;;) {
       let child = 2 * index + 1
       if (child >= heap.length) break
-      if (child + 1 < heap.length && heap[child + 1].dueAt < heap[child].dueAt) child += 1
-      if (heap[child].dueAt >= last.dueAt) break
+      if (child + 1 < heap.length && heap[child + 1].expiresAt < heap[child].expiresAt) child += 1
+      if (heap[child].expiresAt >= last.expiresAt) break
       heap[index] = heap[child]
       index = child
     }

@@ -16,6 +16,9 @@ import { ShardRecovery } from './shard-recovery.js'
 import { noIndex } from './transaction-decision.js'
 import { Workbench } from './workbench.js'
 
+/** An expiry that undecided transactions prevented is tried again after this. */
+const expiryRetryMs = 100
+
 /** The generation that a shard serves in; plain data. */
 export interface Generation {
   generation: number
@@ -69,6 +72,7 @@ export class Shard implements WriterListener {
   #waitingLease = new FrameWriter()
 
   #expiryTimer: Timer | undefined
+  #retryTimer: Timer | undefined
   #sweepTimer: Timer | undefined
   /** Holds do not expire any more, and somebody waits until nothing is under way. */
   #onDrained: (() => void) | undefined
@@ -288,19 +292,28 @@ export class Shard implements WriterListener {
     if (this.#onDrained !== undefined) return
     for (;;) {
       const hold = this.book.holds.nextToExpire()
-      if (hold === undefined || hold.dueAt > timeMs || this.#isStalled()) return
+      if (hold === undefined || hold.expiresAt > timeMs || this.#isStalled()) return
       executor.expire(hold, timeMs)
     }
   }
 
   #scheduleExpiry(): void {
+    if (this.book.holds.hasPostponed) this.#scheduleRetry()
     const hold = this.book.holds.nextToExpire()
     this.#expiryTimer?.cancel()
     this.#expiryTimer = undefined
     // While stalled the next commit runs the shard again.
     if (hold === undefined || this.#isStalled()) return
-    const delayMs = Math.max(1, Math.min(hold.dueAt - this.#parts.clock.now(), 60_000))
+    const delayMs = Math.max(1, Math.min(hold.expiresAt - this.#parts.clock.now(), 60_000))
     this.#expiryTimer = this.#parts.clock.schedule(delayMs, () => this.#run())
+  }
+
+  #scheduleRetry(): void {
+    this.#retryTimer ??= this.#parts.clock.schedule(expiryRetryMs, () => {
+      this.#retryTimer = undefined
+      this.book.holds.takeUpPostponed()
+      this.#run()
+    })
   }
 
   #advanceTime(): number {
@@ -376,6 +389,7 @@ export class Shard implements WriterListener {
   #end(): void {
     this.#state = 'stopped'
     this.#expiryTimer?.cancel()
+    this.#retryTimer?.cancel()
     this.#sweepTimer?.cancel()
     this.#serving?.writer.close()
   }

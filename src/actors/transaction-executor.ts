@@ -46,9 +46,6 @@ type FollowUpKind =
   | typeof CommandKind.voidHold
   | typeof CommandKind.reverse
 
-/** An expiry that another shard's undecided transactions prevented is tried again after this. */
-const expiryRetryMs = 100
-
 /**
  * Carries out transactions and what follows them: posts, voids and expiries of holds, reversals.
  * What concerns this shard alone is decided and written at once; the rest is coordinated.
@@ -231,11 +228,11 @@ export class TransactionExecutor {
     decideExpiry(book, hold, decision)
     const header = records.ownHeader(book.transactions.keys.tenantOf(hold.row), hold.row)
     if (decision.refusal !== 0) {
-      book.holds.resume(hold, timeMs + expiryRetryMs)
+      book.holds.postpone(hold)
     } else if (decision.crosses) {
       this.coordinate([coordinatedItem(header, 0, hold)], timeMs, {
         wantsBalances: false,
-        refused: () => book.holds.resume(hold, this.#bench.outputs.nowMs() + expiryRetryMs),
+        refused: () => book.holds.postpone(hold),
         accepted: () => undefined,
       })
     } else {

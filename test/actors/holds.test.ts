@@ -6,7 +6,8 @@ import { type Hold, HoldTable } from '../../src/actors/holds.js'
 type Step =
   | { kind: 'add'; expiresAt: number }
   | { kind: 'remove' | 'occupy' | 'resume'; pick: number }
-  | { kind: 'expire'; retryMs: number }
+  | { kind: 'postpone' }
+  | { kind: 'take up' }
 
 const pick = fc.nat(1000)
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -15,20 +16,23 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     expiresAt: fc.oneof(fc.nat(50), fc.constant(Number.POSITIVE_INFINITY)),
   }),
   fc.record({ kind: fc.constantFrom('remove', 'occupy', 'resume'), pick }),
-  fc.record({ kind: fc.constant('expire' as const), retryMs: fc.nat(30) }),
+  fc.constantFrom<Step>({ kind: 'postpone' }, { kind: 'take up' }),
 )
 
-t.test('the hold that expires next is always the earliest that is not busy', async () => {
+t.test('next expires the earliest hold that is neither busy nor postponed', async () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
       const table = new HoldTable()
       const holds: Hold[] = []
+      const postponed = new Set<Hold>()
       for (const [row, next] of steps.entries()) {
-        carryOut(table, holds, row, next)
-        const due = holds.filter(({ busy, dueAt }) => !busy && Number.isFinite(dueAt))
-        const earliest = due.reduce((least, { dueAt }) => Math.min(least, dueAt), Infinity)
+        carryOut(table, holds, postponed, row, next)
+        const due = holds.filter(
+          (hold) => !hold.busy && !postponed.has(hold) && Number.isFinite(hold.expiresAt),
+        )
+        const earliest = Math.min(...due.map(({ expiresAt }) => expiresAt))
         const found = table.nextToExpire()
-        if ((found?.dueAt ?? Infinity) !== earliest) return false
+        if ((found?.expiresAt ?? Infinity) !== earliest) return false
         if (found !== undefined && !due.includes(found)) return false
       }
       return table.count === holds.length
@@ -37,18 +41,31 @@ t.test('the hold that expires next is always the earliest that is not busy', asy
   )
 })
 
-function carryOut(table: HoldTable, holds: Hold[], row: number, step: Step): void {
+function carryOut(
+  table: HoldTable,
+  holds: Hold[],
+  postponed: Set<Hold>,
+  row: number,
+  step: Step,
+): void {
   if (step.kind === 'add') {
     const { expiresAt } = step
-    const hold = { row, postings: [], expiresAt, dueAt: expiresAt, busy: false, queued: false }
+    const hold = { row, postings: [], expiresAt, busy: false, queued: false }
     table.add(hold)
     holds.push(hold)
     return
   }
-  if (step.kind === 'expire') {
-    // What a shard does when the accounts of a hold stand in the way of its expiry.
+  if (step.kind === 'postpone') {
+    // What a shard does when something undecided stands in the way of an expiry.
     const hold = table.nextToExpire()
-    if (hold !== undefined) table.resume(hold, hold.dueAt + step.retryMs)
+    if (hold === undefined) return
+    table.postpone(hold)
+    postponed.add(hold)
+    return
+  }
+  if (step.kind === 'take up') {
+    table.takeUpPostponed()
+    postponed.clear()
     return
   }
   if (holds.length === 0) return
@@ -60,6 +77,6 @@ function carryOut(table: HoldTable, holds: Hold[], row: number, step: Step): voi
   } else if (step.kind === 'occupy') {
     hold.busy = true
   } else if (hold.busy) {
-    table.resume(hold, hold.expiresAt)
+    table.resume(hold)
   }
 }

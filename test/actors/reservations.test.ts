@@ -8,12 +8,14 @@ import { Engine } from './engine.js'
 
 t.setTimeout(120_000)
 
+const done = { outcome: 'accepted' }
 const eur = { currency: 'EUR', scale: 2 } as const
 // Slots are dealt out in turn: one account is with the home, two are with the other shard.
 const [home, payer, friend] = [0, 1, 3].map(idInSlot)
 
 t.test('what an atomic batch takes on its way is reserved, also if it gives it back', async (t) => {
-  const { engine, gate } = await fixture(t)
+  const { engine, holdCommits } = await fixture(t)
+  const gate = holdCommits()
   // The batch is decided and on its way to be committed; the payer's shard has only voted.
   const batch = engine.batch([transfer(0, payer, home, '80'), transfer(0, home, payer, '80')], true)
   await until(() => gate.arrivals > 0)
@@ -21,13 +23,14 @@ t.test('what an atomic batch takes on its way is reserved, also if it gives it b
   const small = engine.post(transfer(1, payer, friend, '20'))
   gate.open()
   t.match(await meanwhile, { outcome: 'refused', code: 'funds_reserved' })
-  t.match(await small, { outcome: 'accepted' }, 'what is left can be spent')
+  t.match(await small, done, 'what is left can be spent')
   t.match(await batch, { items: [{ outcome: 'accepted' }, { outcome: 'accepted' }] })
-  t.match(await engine.post(transfer(1, payer, friend, '80')), { outcome: 'accepted' })
+  t.match(await engine.post(transfer(1, payer, friend, '80')), done)
 })
 
 t.test('imported history takes nothing that somebody undecided was promised', async (t) => {
-  const { engine, gate } = await fixture(t)
+  const { engine, holdCommits } = await fixture(t)
+  const gate = holdCommits()
   const imported = (amount: string) => ({
     ...transfer(1, payer, friend, amount),
     imported: true as const,
@@ -39,13 +42,39 @@ t.test('imported history takes nothing that somebody undecided was promised', as
   const small = engine.post(imported('20'))
   gate.open()
   t.match(await meanwhile, { outcome: 'refused', code: 'funds_reserved' })
-  t.match(await small, { outcome: 'accepted' })
-  t.match(await promised, { outcome: 'accepted' })
-  t.match(await engine.post(tooMuch), { outcome: 'accepted' }, 'from then on it is exempt again')
+  t.match(await small, done)
+  t.match(await promised, done)
+  t.match(await engine.post(tooMuch), done, 'from then on it is exempt again')
 })
 
-/** A payer with 100.00, and a gate at which the home's next commit waits. */
-async function fixture(t: Test): Promise<{ engine: Engine; gate: Gate }> {
+t.test(
+  'an expiry that was prevented comes soon after, also if the clock is set back',
+  async (t) => {
+    const { engine, holdCommits } = await fixture(t)
+    const cash = idInSlot(2)
+    t.match(await engine.createAccount({ id: cash, ...eur, class: 'asset', striped: true }), {
+      outcome: 'account',
+    })
+    const expiresAt = engine.clock.now() + 300
+    const hold = { ...transfer(1, payer, cash, '10'), pending: true as const, expiresAt }
+    t.match(await engine.post(hold), done)
+    const gate = holdCommits()
+    // The home has the other shard's part shut until the change is committed.
+    const change = engine.changeAccount({ id: cash, metadata: { safe: 'the large one' } })
+    await until(() => gate.arrivals > 0)
+    engine.clock.advance(300)
+    engine.clock.setWall(engine.clock.now() - 3_600_000)
+    gate.open()
+    t.match(await change, { outcome: 'account' })
+    t.equal(engine.shards[1].gauges.holds, 1, 'the change was in the way')
+    engine.clock.advance(1000)
+    t.equal(engine.shards[1].gauges.holds, 0)
+    await engine.quiet()
+  },
+)
+
+/** A payer with 100.00; from `holdCommits` on the home's commits wait at a gate. */
+async function fixture(t: Test): Promise<{ engine: Engine; holdCommits: () => Gate }> {
   const postgres = await temporaryPostgres(t)
   const connectionString = await postgres.createDatabase()
   await emptyBook(connectionString)
@@ -62,13 +91,16 @@ async function fixture(t: Test): Promise<{ engine: Engine; gate: Gate }> {
   await engine.createAccount({ id: home, ...eur, class: 'equity' })
   await engine.createAccount({ id: friend, ...eur, class: 'equity' })
   await engine.createAccount({ id: payer, ...eur, class: 'liability' })
-  t.match(await engine.post(transfer(0, home, payer, '100')), { outcome: 'accepted' })
-  const gate = new Gate()
-  stores[0].faults.commit = async (next) => {
-    await gate.pass()
-    await next()
+  t.match(await engine.post(transfer(0, home, payer, '100')), done)
+  const holdCommits = () => {
+    const gate = new Gate()
+    stores[0].faults.commit = async (next) => {
+      await gate.pass()
+      await next()
+    }
+    return gate
   }
-  return { engine, gate }
+  return { engine, holdCommits }
 }
 
 function transfer(slot: number, debit: string, credit: string, amount: string) {

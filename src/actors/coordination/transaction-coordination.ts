@@ -232,7 +232,7 @@ export class TransactionCoordination implements CoordinationSteps {
   #resumeHolds(): void {
     for (const { item } of this.#items) {
       const { hold } = item
-      if (hold !== undefined && !hold.busy) this.#bench.book.holds.resume(hold, hold.expiresAt)
+      if (hold !== undefined && !hold.busy) this.#bench.book.holds.resume(hold)
     }
   }
 
