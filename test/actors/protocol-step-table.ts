@@ -26,6 +26,7 @@ const messages: readonly [sender: string, message: MessageName, kinds: readonly 
   ['participant', 'released', refused],
   ['home', 'apply', decided],
   ['participant', 'applied', decided],
+  ['home', 'finished', ['batch']],
 ]
 
 /** Home also appends what needs no vote; `append` is what a vote makes it append. */

@@ -5,13 +5,14 @@ import { FaultyStore, Gate, until } from '../journal/faulty-store.js'
 import { temporaryPostgres } from '../postgres.js'
 import { emptyBook } from './book-database.js'
 import { Engine } from './engine.js'
+import { tenant } from './engine-names.js'
 
 t.setTimeout(120_000)
 
 const done = { outcome: 'accepted' }
 const eur = { currency: 'EUR', scale: 2 } as const
-// Slots are dealt out in turn: one account is with the home, two are with the other shard.
-const [home, payer, friend] = [0, 1, 3].map(idInSlot)
+// Slots are dealt out in turn: one account is with the home, two are with another shard.
+const [home, payer, friend] = [0, 1, 7].map(idInSlot)
 
 t.test('what an atomic batch takes on its way is reserved, also if it gives it back', async (t) => {
   const { engine, holdCommits } = await fixture(t)
@@ -73,15 +74,46 @@ t.test(
   },
 )
 
-/** A payer with 100.00; from `holdCommits` on the home's commits wait at a gate. */
-async function fixture(t: Test): Promise<{ engine: Engine; holdCommits: () => Gate }> {
+t.test('a repeat of an item of an atomic batch waits until all shards have it', async (t) => {
+  const { engine, holdCommits } = await fixture(t, 3)
+  // The id of the second item is on shard 1, its other account on shard 2.
+  const other = idInSlot(2)
+  t.match(await engine.createAccount({ id: other, ...eur, class: 'equity' }), {
+    outcome: 'account',
+  })
+  const item = transfer(1, payer, other, '10')
+  const gate = holdCommits(2)
+  const batch = engine.batch([transfer(0, home, payer, '1'), item], true)
+  await until(() => gate.arrivals > 0)
+  let answered = false
+  const repeat = engine.post(item).finally(() => {
+    answered = true
+  })
+  await until(
+    () => engine.shards[1].book.transactions.find(tenant, keyOf(tenant, item.id) as Key) >= 0,
+  )
+  // Other repeats that come after it are answered.
+  const small = transfer(1, payer, friend, '1')
+  t.match(await engine.post(small), done)
+  t.match(await engine.post(small), { outcome: 'replayed' })
+  t.notOk(answered)
+  gate.open()
+  t.match(await repeat, { outcome: 'replayed' })
+  t.match(await batch, { items: [done, done] })
+})
+
+/** A payer with 100.00; from `holdCommits` on a shard's commits wait at a gate. */
+async function fixture(
+  t: Test,
+  shards = 2,
+): Promise<{ engine: Engine; holdCommits: (shard?: number) => Gate }> {
   const postgres = await temporaryPostgres(t)
   const connectionString = await postgres.createDatabase()
   await emptyBook(connectionString)
   const stores: FaultyStore[] = []
   const engine = await Engine.start({
     connectionString,
-    shards: 2,
+    shards,
     wrap: (inner) => {
       stores.push(new FaultyStore(inner))
       return stores[stores.length - 1]
@@ -92,10 +124,11 @@ async function fixture(t: Test): Promise<{ engine: Engine; holdCommits: () => Ga
   await engine.createAccount({ id: friend, ...eur, class: 'equity' })
   await engine.createAccount({ id: payer, ...eur, class: 'liability' })
   t.match(await engine.post(transfer(0, home, payer, '100')), done)
-  const holdCommits = () => {
+  const holdCommits = (shard = 0) => {
     const gate = new Gate()
-    stores[0].faults.commit = async (next) => {
-      await gate.pass()
+    const { stream } = engine.shards[shard].book
+    stores[0].faults.commit = async (next, batch) => {
+      if (batch.stream === stream) await gate.pass()
       await next()
     }
     return gate

@@ -56,6 +56,10 @@ export class Workload {
   }
 
   #next(): Command {
+    const last = this.#sent.at(-1)
+    if (last?.does === 'batch' && this.#random() < 0.4) {
+      return { does: 'post', body: this.#pick(last.bodies) }
+    }
     const dice = this.#random()
     if (dice < 0.34) return { does: 'post', body: this.#transfer() }
     if (dice < 0.42) return { does: 'post', body: this.#hold() }

@@ -110,6 +110,9 @@ export class Coordinator {
         this.participant.release(words[at + Peer.from], words[at + Peer.coordination])
         writeReleased(this.frameTo(words[at + Peer.from]), words[at + Peer.coordination], this.#own)
         break
+      case PeerKind.finished:
+        this.participant.release(words[at + Peer.from], words[at + Peer.coordination])
+        break
       case PeerKind.apply:
         this.participant.apply(words, at, timeMs)
         break

@@ -36,8 +36,10 @@ import { SidesJudge, type Verdict } from './sides-judge.js'
 /** What a shard keeps for one coordination of one home. */
 interface Held {
   amounts: ReservedAmounts[]
-  /** Ids that it claimed: tenant and key. */
+  /** Ids that it claimed: tenant and key. They stay claimed until all shards have applied it. */
   claims: { tenant: number; key: Uint32Array }[]
+  /** Claimed ids that are not remembered yet. */
+  claimsOpen: number
   /** Row of an account that is shut for a change, or -1. */
   shut: number
 }
@@ -111,7 +113,9 @@ export class Participant {
       if (claim.outcome !== ClaimOutcome.claimed) continue
       this.#bench.underWay.begin(tenant, words, word)
       this.#bench.book.transactions.claimed += 1
-      this.#holdingOf(words, at).claims.push({ tenant, key: words.slice(word, word + 4) })
+      const held = this.#holdingOf(words, at)
+      held.claims.push({ tenant, key: words.slice(word, word + 4) })
+      held.claimsOpen += 1
     }
     const frame = this.#bench.outputs.peerResting(words[at + Peer.from], restsOn)
     const claimed = beginPeerMessage(frame, {
@@ -176,17 +180,32 @@ export class Participant {
     })
   }
 
-  /** Gives back what is held for a coordination. */
+  /** Gives back all that is held for a coordination. */
   release(from: number, coordination: number): void {
-    const name = nameOf(from, coordination)
-    const held = this.#held.get(name)
+    const held = this.#held.get(nameOf(from, coordination))
     if (held === undefined) return
-    this.#held.delete(name)
-    const { book, underWay } = this.#bench
-    if (held.shut >= 0) book.reservations.open(held.shut)
-    book.reservations.release(held.amounts)
-    book.transactions.claimed -= held.claims.length
+    this.#held.delete(nameOf(from, coordination))
+    this.#releaseAmounts(held)
+    const { underWay } = this.#bench
     for (const { tenant, key } of held.claims) underWay.end(tenant, key, 0)
+  }
+
+  /** What was decided has been applied here. Who repeats an id waits until all have applied it. */
+  #settle(from: number, coordination: number): void {
+    const held = this.#held.get(nameOf(from, coordination))
+    if (held === undefined) return
+    if (held.claims.length === 0) this.release(from, coordination)
+    else this.#releaseAmounts(held)
+  }
+
+  #releaseAmounts(held: Held): void {
+    const { reservations, transactions } = this.#bench.book
+    if (held.shut >= 0) reservations.open(held.shut)
+    reservations.release(held.amounts)
+    transactions.claimed -= held.claimsOpen
+    held.shut = -1
+    held.amounts = []
+    held.claimsOpen = 0
   }
 
   /** Appends and applies this shard's part of home's record, and tells home once it is durable. */
@@ -224,7 +243,7 @@ export class Participant {
       const word = applied + AppliedWord.list + index * balanceWords
       this.#bench.replies.balance(frame.words, word, row)
     }
-    this.release(from, words[at + Peer.coordination])
+    this.#settle(from, words[at + Peer.coordination])
   }
 
   /** Rows of the accounts that an applied record has touched here. */
@@ -258,7 +277,7 @@ export class Participant {
     const name = nameOf(words[at + Peer.from], words[at + Peer.coordination])
     let held = this.#held.get(name)
     if (held === undefined) {
-      held = { amounts: [], claims: [], shut: -1 }
+      held = { amounts: [], claims: [], claimsOpen: 0, shut: -1 }
       this.#held.set(name, held)
     }
     return held

@@ -14,6 +14,7 @@ import type { FrameWriter } from '../frame.js'
  *      │ (record committed)           │
  *      │ ── apply, numbered ────────▶ │   or release, if it was refused
  *      │ ◀────────────────── applied ─│   when its own record is durable, or released
+ *      │ ── finished ───────────────▶ │   when all have applied it: to those whose ids were claimed
  *
  * Every entry starts with
  *
@@ -31,6 +32,8 @@ export const PeerKind = {
   shut: 8,
   /** What was reserved is free again. */
   released: 9,
+  /** Everybody has applied what was decided: repeats of claimed ids may be answered. */
+  finished: 10,
 } as const
 export type PeerKind = (typeof PeerKind)[keyof typeof PeerKind]
 
@@ -133,6 +136,10 @@ export function writeReleased(frame: FrameWriter, coordination: number, from: nu
 
 export function writeRelease(frame: FrameWriter, coordination: number, from: number): void {
   beginPeerMessage(frame, { kind: PeerKind.release, coordination, from, bytes: 0 })
+}
+
+export function writeFinished(frame: FrameWriter, coordination: number, from: number): void {
+  beginPeerMessage(frame, { kind: PeerKind.finished, coordination, from, bytes: 0 })
 }
 
 /** Tells a shard of home's record; `number` counts the messages from that stream to the shard. */

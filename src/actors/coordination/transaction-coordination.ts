@@ -12,7 +12,7 @@ import { itemsToClaim, takeClaims, writeClaims } from './claims.js'
 import type { Coordination, CoordinationSteps } from './coordination.js'
 import type { Coordinator } from './coordinator.js'
 import { judgeItem } from './item-judge.js'
-import { ClaimOutcome } from './peer-message.js'
+import { ClaimOutcome, writeFinished } from './peer-message.js'
 import { type CoordinatedItem, type PlannedItem, planItem } from './planned-item.js'
 import { ReserveRequests, writeReserve } from './reserve-request.js'
 
@@ -94,11 +94,22 @@ export class TransactionCoordination implements CoordinationSteps {
       for (const party of coordination.parties) fillBalances(items[0].balances, party.balances)
     }
     this.#answer.accepted(items)
+    for (const shard of this.#claimants()) {
+      writeFinished(this.#coordinator.frameTo(shard), coordination.number, this.#own)
+    }
     this.#leaveIds()
   }
 
   get #own(): number {
     return this.#bench.book.place.shard
+  }
+
+  /** The other shards that have claimed ids for this. */
+  #claimants(): Set<number> {
+    const claimed = this.#items.filter(
+      ({ idShard, claim }) => idShard !== this.#own && claim === ClaimOutcome.claimed,
+    )
+    return new Set(claimed.map(({ idShard }) => idShard))
   }
 
   /** Asks every shard for its sides of the postings, and for its conditions. */

@@ -191,10 +191,8 @@ export class AnswerCheck {
       3,
       () => `${intent.id} at ${position} has another body than what was acknowledged`,
     )
-    // Open (docs/reliability.md): who owns an item's id answers repeats when it has applied its part.
-    const mayBeEarly = outcome !== 'accepted' && transaction.idElsewhere
     expect(
-      mayBeEarly || this.#book.isAppliedEverywhere(record),
+      this.#book.isAppliedEverywhere(record),
       6,
       () => `${intent.id} at ${position} is acknowledged before all have applied it`,
     )

@@ -31,8 +31,6 @@ export interface Transaction {
   status: TransactionStatus
   /** Of a hold: minor units still reserved, per posting. */
   remaining: bigint[]
-  /** Another stream than that of its record owns its id: an item of an atomic batch. */
-  idElsewhere: boolean
   /** Place among all home records, in the order of their commits. */
   order: number
   /** Version of each account just before. */
@@ -248,11 +246,10 @@ export class CommittedBook {
     const remaining = status === 'pending' ? record.postings.map(({ amount }) => amount) : []
     const order = this.transactions.size
     const versions = this.#versions.of(record, this.accounts)
-    const idElsewhere = this.#owners.streamOf(id) !== record.stream
-    const made = { record, status, remaining, order, versions, idElsewhere }
-    const transaction: Transaction = { ...made, known: [] }
+    const transaction = { record, status, remaining, order, versions, known: [] }
     this.transactions.set(id, transaction)
-    if (!idElsewhere) note(transaction, commit)
+    // An item of an atomic batch may have its id on another stream.
+    if (this.#owners.streamOf(id) === record.stream) note(transaction, commit)
   }
 
   #become(transaction: Transaction, status: TransactionStatus, commit: number): void {

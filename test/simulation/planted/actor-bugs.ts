@@ -29,10 +29,17 @@ const batches: PlantedBug[] = [
     'void tenant, key, underWay;',
   ),
   bug(
+    'claimed ids given back too early',
+    'a shard answers repeats of ids that it has claimed when it has applied its own part',
+    `${coordination}/participant.js`,
+    'if (held.claims.length === 0)',
+    'if (true)',
+  ),
+  bug(
     'claimed ids counted for ever',
     'the room that claimed ids take is never given back',
     `${coordination}/participant.js`,
-    'book.transactions.claimed -= held.claims.length;',
+    'transactions.claimed -= held.claimsOpen;',
     '',
   ),
   bug(
