@@ -39,6 +39,15 @@ const schema = Type.Object({
     minimum: 1,
     maximum: 2_000_000_000,
   }),
+  DAYBOOK_SNAPSHOTS: Type.String({ default: 'postgres' }),
+  DAYBOOK_SNAPSHOT_RECORDS: Type.Integer({ default: 1_000_000, minimum: 1 }),
+  DAYBOOK_SNAPSHOT_MINUTES: Type.Integer({ default: 60, minimum: 1 }),
+  DAYBOOK_SNAPSHOTS_KEPT: Type.Integer({ default: 3, minimum: 1, maximum: 1000 }),
+  DAYBOOK_S3_ENDPOINT: Type.Optional(Type.String({ minLength: 1 })),
+  DAYBOOK_S3_REGION: Type.String({ default: 'us-east-1' }),
+  DAYBOOK_S3_ACCESS_KEY_ID: Type.Optional(Type.String({ minLength: 1 })),
+  DAYBOOK_S3_SECRET_ACCESS_KEY: Type.Optional(Type.String({ minLength: 1 })),
+  DAYBOOK_S3_SECRET_ACCESS_KEY_FILE: Type.Optional(Type.String({ minLength: 1 })),
   DAYBOOK_DIGEST_KEY: Type.Optional(Type.String({ minLength: 16 })),
   DAYBOOK_DIGEST_KEY_FILE: Type.Optional(Type.String({ minLength: 1 })),
 })
@@ -73,15 +82,35 @@ export interface Config {
     inFlightCommandsMax: number
     accountsMax: number
     transactionsMax: number
+    /** Undefined: no snapshots are made or used. */
+    snapshots: SnapshotSettings | undefined
   }
+}
+
+/** Where snapshots go, when, and how many stay. */
+export interface SnapshotSettings {
+  store:
+    | { kind: 'postgres' }
+    | { kind: 'directory'; path: string }
+    | {
+        kind: 's3'
+        endpoint: string
+        region: string
+        bucket: string
+        prefix: string
+        accessKeyId: string
+        secretAccessKey: string
+      }
+  /** Records after the last one that make the next one due. */
+  records: number
+  /** Milliseconds after it, if there is any record. */
+  periodMs: number
+  kept: number
 }
 
 /** Reads the configuration; throws a {@link ConfigError} that names the variable. */
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const env = parse(environment)
-  if (env.DAYBOOK_DIGEST_KEY !== undefined && env.DAYBOOK_DIGEST_KEY_FILE !== undefined) {
-    throw new ConfigError('DAYBOOK_DIGEST_KEY and DAYBOOK_DIGEST_KEY_FILE are both given')
-  }
   assertLoopback(env.DAYBOOK_HOST)
   if (env.DAYBOOK_ADMISSION_TIMEOUT_MS > env.DAYBOOK_REQUEST_TIMEOUT_MS) {
     // Else commands that nobody waits for any more would fill the mailboxes.
@@ -110,6 +139,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       inFlightCommandsMax: env.DAYBOOK_IN_FLIGHT_MAX,
       accountsMax: env.DAYBOOK_ACCOUNTS_MAX,
       transactionsMax: env.DAYBOOK_TRANSACTIONS_MAX,
+      snapshots: snapshotSettings(env),
     },
   })
 }
@@ -145,6 +175,66 @@ function assertLoopback(host: string): void {
   }
 }
 
+function snapshotSettings(env: Static<typeof schema>): SnapshotSettings | undefined {
+  if (env.DAYBOOK_SNAPSHOTS === 'off') return undefined
+  return {
+    store: snapshotStore(env),
+    records: env.DAYBOOK_SNAPSHOT_RECORDS,
+    periodMs: env.DAYBOOK_SNAPSHOT_MINUTES * 60_000,
+    kept: env.DAYBOOK_SNAPSHOTS_KEPT,
+  }
+}
+
+/** `postgres`, `file:<path>` or `s3://<bucket>/<prefix>`. */
+function snapshotStore(env: Static<typeof schema>): SnapshotSettings['store'] {
+  const text = env.DAYBOOK_SNAPSHOTS
+  if (text === 'postgres') return { kind: 'postgres' }
+  if (text.startsWith('file:') && text.length > 5) return { kind: 'directory', path: text.slice(5) }
+  const [, bucket, prefix] = /^s3:\/\/([a-z0-9.-]+)(?:\/([A-Za-z0-9/._-]*?))?\/?$/.exec(text) ?? []
+  if (bucket === undefined) {
+    throw new ConfigError(
+      'DAYBOOK_SNAPSHOTS must be postgres, file:<path>, s3://<bucket>/<prefix> or off',
+    )
+  }
+  return {
+    kind: 's3',
+    bucket,
+    prefix: prefix ?? '',
+    region: env.DAYBOOK_S3_REGION,
+    endpoint: required(env, 'DAYBOOK_S3_ENDPOINT'),
+    accessKeyId: required(env, 'DAYBOOK_S3_ACCESS_KEY_ID'),
+    secretAccessKey: secretOf(
+      'DAYBOOK_S3_SECRET_ACCESS_KEY',
+      env.DAYBOOK_S3_SECRET_ACCESS_KEY,
+      env.DAYBOOK_S3_SECRET_ACCESS_KEY_FILE,
+    ),
+  }
+}
+
+function required(
+  env: Static<typeof schema>,
+  name: 'DAYBOOK_S3_ENDPOINT' | 'DAYBOOK_S3_ACCESS_KEY_ID',
+): string {
+  const value = env[name]
+  if (value === undefined)
+    throw new ConfigError(`DAYBOOK_SNAPSHOTS is in S3, and ${name} is missing`)
+  return value
+}
+
+/** A secret that is given itself or in a file. */
+function secretOf(name: string, value: string | undefined, file: string | undefined): string {
+  if (value !== undefined && file !== undefined) {
+    throw new ConfigError(`${name} and ${name}_FILE are both given`)
+  }
+  if (value !== undefined) return value
+  if (file === undefined) throw new ConfigError(`${name} and ${name}_FILE are both missing`)
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    throw new ConfigError(`${name}_FILE cannot be read`, { cause: error })
+  }
+}
+
 function parseCurrencies(text: string): Currency[] {
   if (text === '') return []
   return text.split(',').map((entry) => {
@@ -165,16 +255,13 @@ function parseCurrencies(text: string): Currency[] {
 }
 
 function readDigestKey(key: string | undefined, file: string | undefined): Buffer | undefined {
-  if (key !== undefined) return Buffer.from(key)
-  if (file === undefined) return undefined
-  try {
-    const content = Buffer.from(readFileSync(file, 'utf8').trim())
-    if (content.length >= 16) return content
-  } catch (error) {
-    throw new ConfigError('DAYBOOK_DIGEST_KEY_FILE cannot be read', { cause: error })
-  }
-  throw new ConfigError('DAYBOOK_DIGEST_KEY_FILE holds fewer than 16 characters')
+  if (key === undefined && file === undefined) return undefined
+  const content = Buffer.from(secretOf('DAYBOOK_DIGEST_KEY', key, file))
+  if (content.length >= digestKeyBytesMin) return content
+  throw new ConfigError(`DAYBOOK_DIGEST_KEY_FILE holds fewer than ${digestKeyBytesMin} characters`)
 }
+
+const digestKeyBytesMin = 16
 
 function deepFreeze<T extends object>(value: T): T {
   for (const entry of Object.values(value)) {

@@ -7,7 +7,7 @@ import type { RecoveryPlan } from './actors/shard-recovery.js'
 import { connectPeers, type ShardFault, ShardThread } from './actors/shard-thread.js'
 import type { ServingParts } from './api/context.js'
 import { type Clock, systemClock } from './clock.js'
-import type { Config } from './config.js'
+import type { Config, SnapshotSettings } from './config.js'
 import { digestChain } from './journal/digest.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './journal/embedded.js'
 import { impatientDatabase } from './journal/impatient-database.js'
@@ -18,6 +18,12 @@ import { postgresReader } from './journal/reader.js'
 import { slotCount } from './key.js'
 import type { Layout } from './layout.js'
 import { recover } from './recovery.js'
+import type { SnapshotBuilder } from './snapshots/builder.js'
+import { type KeeperGauges, SnapshotKeeper } from './snapshots/keeper.js'
+import { openSnapshotStore } from './snapshots/open-store.js'
+import { lastSnapshot } from './snapshots/schedule.js'
+import type { SnapshotStoreConfig } from './snapshots/store.js'
+import { StartProgress, type StartStatus } from './start-progress.js'
 
 /**
  * One Daybook process: Postgres, the shards, the router between them and the API.
@@ -33,6 +39,7 @@ export type NodePhase =
   | 'starting_postgres'
   | 'connecting'
   | 'migrating'
+  | 'choosing_snapshot'
   | 'warming_up'
   | 'taking_over'
   | 'reading_rest'
@@ -42,11 +49,8 @@ export type NodePhase =
   | 'stopping'
   | 'stopped'
 
-export interface NodeStatus {
+export interface NodeStatus extends StartStatus {
   phase: NodePhase
-  /** Of the streams together, while the journal is replayed. */
-  recordsDone: number
-  recordsTotal: number
 }
 
 export class DaybookNode {
@@ -55,13 +59,14 @@ export class DaybookNode {
   readonly #log: Logger
   readonly #onFault: (fault: ShardFault) => void
   readonly #owner = randomUUID()
-  readonly #progress = new Map<number, { recordsDone: number; recordsTotal: number }>()
+  readonly #progress = new StartProgress(this.clock)
   #phase: NodePhase = 'created'
   #postgres: EmbeddedPostgres | undefined
   readonly #shards: ShardThread[] = []
   /** Frames of shards that serve while others are not there yet. */
   readonly #early: ArrayBuffer[] = []
   #serving: ServingParts | undefined
+  #keeper: SnapshotKeeper | undefined
   /** A shard cannot go on: nothing may be waited for, and nothing answered. */
   #faulted = false
   #tookOver = false
@@ -75,12 +80,7 @@ export class DaybookNode {
   }
 
   get status(): NodeStatus {
-    const status = { phase: this.#phase, recordsDone: 0, recordsTotal: 0 }
-    for (const { recordsDone, recordsTotal } of this.#progress.values()) {
-      status.recordsDone += recordsDone
-      status.recordsTotal += recordsTotal
-    }
-    return status
+    return { phase: this.#phase, ...this.#progress.status }
   }
 
   /** Router and journal while the node serves; undefined otherwise. */
@@ -100,33 +100,85 @@ export class DaybookNode {
     } finally {
       await client.end().catch(() => undefined)
     }
+    const { layout, snapshot } = await this.#recover(connectionString)
+    this.#serving = this.#wire(layout, connectionString)
+    for (const frame of this.#early.splice(0)) this.#serving.router.receive(frame)
+    this.#enter('serving')
+    const { snapshots } = this.#config.process
+    if (snapshots === undefined) return
+    this.#keeper = new SnapshotKeeper(
+      {
+        task: this.#buildTask(snapshots, connectionString),
+        policy: snapshots,
+        clock: this.clock,
+        log: this.#log,
+        generation: layout.generation,
+        records: () => this.#records(),
+      },
+      snapshot === undefined ? undefined : lastSnapshot(snapshot),
+    )
+  }
+
+  async #recover(connectionString: string) {
     const { process, book } = this.#config
     const database = impatientDatabase(
       postgresDatabase(connectionString, process.commitTimeoutMs),
       this.clock,
     )
-    const { layout } = await recover({
-      database,
-      shards: process.shards,
-      store: postgresStore(database),
-      clock: this.clock,
-      chain: digestChain(book.digestKey),
-      random: Math.random,
-      owner: this.#owner,
-      leaseMs: process.leaseMs,
-      commitTimeoutMs: process.commitTimeoutMs,
-      startShard: (plan) => this.#startShard(plan, connectionString),
-      enter: (phase) => {
-        this.#enter(phase)
-        if (phase === 'reading_rest') this.#tookOver = true
-        if (phase === 'taking_over') connectPeers(this.#shards)
-      },
-      log: (message) => this.#log.warn(message),
-      onTrouble: (error) => this.#log.warn(error.message),
-    })
-    this.#serving = this.#wire(layout, connectionString)
-    for (const frame of this.#early.splice(0)) this.#serving.router.receive(frame)
-    this.#enter('serving')
+    const { snapshots } = process
+    const store =
+      snapshots === undefined
+        ? undefined
+        : openSnapshotStore(storeConfig(snapshots, connectionString, process.commitTimeoutMs))
+    try {
+      return await recover({
+        database,
+        shards: process.shards,
+        ...(store === undefined ? {} : { snapshots: store }),
+        store: postgresStore(database),
+        clock: this.clock,
+        chain: digestChain(book.digestKey),
+        random: Math.random,
+        owner: this.#owner,
+        leaseMs: process.leaseMs,
+        commitTimeoutMs: process.commitTimeoutMs,
+        startShard: (plan) => this.#startShard(plan, connectionString),
+        enter: (phase) => {
+          this.#enter(phase)
+          if (phase === 'reading_rest') this.#tookOver = true
+          if (phase === 'taking_over') connectPeers(this.#shards)
+        },
+        log: (message) => this.#log.warn(message),
+        onTrouble: (error) => this.#log.warn(error.message),
+      })
+    } finally {
+      await store?.close()
+    }
+  }
+
+  #buildTask(
+    snapshots: SnapshotSettings,
+    connectionString: string,
+  ): ConstructorParameters<typeof SnapshotBuilder>[0] {
+    const { process, book } = this.#config
+    return {
+      connectionString,
+      timeoutMs: process.commitTimeoutMs,
+      digestKey: book.digestKey,
+      snapshots: storeConfig(snapshots, connectionString, process.commitTimeoutMs),
+      keep: snapshots.kept,
+    }
+  }
+
+  /** Records of this generation; undefined if a shard does not say. */
+  async #records(): Promise<number | undefined> {
+    const positions = await Promise.all(this.#shards.map((shard) => shard.position()))
+    let records = 0
+    for (const position of positions) {
+      if (position === undefined) return undefined
+      records += position
+    }
+    return records
   }
 
   /** Finishes what has been accepted, then stops the shards and Postgres. */
@@ -135,6 +187,7 @@ export class DaybookNode {
     const wasServing = this.#phase === 'serving'
     this.#enter('stopping')
     this.#abort.abort()
+    await this.#keeper?.stop()
     if (wasServing && !this.#faulted) {
       await this.#serving?.router.drained()
       // All of them first: a shard that has nothing to do itself may still be needed by others.
@@ -146,6 +199,11 @@ export class DaybookNode {
     await this.#serving?.journal.close().catch(() => undefined)
     await this.#stopPostgres()
     this.#enter('stopped')
+  }
+
+  /** How snapshots are doing; undefined if none are made. */
+  get snapshotGauges(): KeeperGauges | undefined {
+    return this.#keeper?.gauges
   }
 
   /** The metrics of every shard, as plain data. */
@@ -218,18 +276,24 @@ export class DaybookNode {
         },
         connectionString,
         digestKey: book.digestKey,
+        snapshots:
+          process.snapshots === undefined
+            ? undefined
+            : storeConfig(process.snapshots, connectionString, process.commitTimeoutMs),
       },
       {
         onFrame: (frame) => {
           if (this.#serving === undefined) this.#early.push(frame)
           else this.#serving.router.receive(frame)
         },
-        onProgress: (progress) => void this.#progress.set(shard, progress),
+        onProgress: (progress) => this.#progress.note(shard, progress),
         onTrouble: (message) => this.#log.warn({ shard }, message),
         onFault: (fault) => this.#fault(fault),
       },
     )
-    this.#shards.push(thread)
+    this.#progress.restart(shard)
+    // Instead of one that was discarded, if there was one.
+    this.#shards[shard] = thread
     return thread
   }
 
@@ -265,4 +329,14 @@ export class DaybookNode {
     this.#phase = phase
     this.#log.info({ ...this.status }, `node is ${phase.replaceAll('_', ' ')}`)
   }
+}
+
+/** The store of the settings; Postgres is the one that has the journal. */
+function storeConfig(
+  { store }: SnapshotSettings,
+  connectionString: string,
+  timeoutMs: number,
+): SnapshotStoreConfig {
+  if (store.kind === 'postgres') return { kind: 'postgres', connectionString, timeoutMs }
+  return store.kind === 's3' ? { ...store, timeoutMs } : store
 }

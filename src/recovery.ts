@@ -7,42 +7,63 @@ import { JournalFault } from './journal/session.js'
 import { type SettlementParts, settleMessages } from './journal/settlement.js'
 import { type BookLayout, readLayout, takeOver } from './journal/take-over.js'
 import { dealSlots, Layout } from './layout.js'
+import { usableSnapshots } from './snapshots/choose-snapshot.js'
+import { encodeManifest, type SnapshotManifest } from './snapshots/manifest.js'
+import type { SnapshotStore } from './snapshots/store.js'
 
 /** A shard as recovery sees it, in this thread or in one of its own. */
 export interface RecoveringShard {
+  /** Rejects with a {@link SnapshotFault} if the snapshot of its plan cannot be used. */
   warmUp(): Promise<void>
   readRest(): Promise<StreamCounts[]>
   serve(generation: Generation): Promise<void>
+  /** Ends a shard that has not served; another one starts in its place. */
+  discard(): Promise<void>
 }
 
 export interface RecoveryOptions<T extends RecoveringShard> extends SettlementParts {
   database: Database
   shards: number
+  /** Where snapshots are; without it the journal is read from its beginning. */
+  snapshots?: SnapshotStore
   startShard(plan: RecoveryPlan): T
   /** Called as each phase begins. */
   enter(
-    phase: 'warming_up' | 'taking_over' | 'reading_rest' | 'settling' | 'opening_generation',
+    phase:
+      | 'choosing_snapshot'
+      | 'warming_up'
+      | 'taking_over'
+      | 'reading_rest'
+      | 'settling'
+      | 'opening_generation',
   ): void
   log(message: string): void
+}
+
+export interface Recovered<T> {
+  shards: T[]
+  layout: Layout
+  /** The snapshot from which the shards were started. */
+  snapshot: SnapshotManifest | undefined
 }
 
 /**
  * From the journal to shards that serve:
  *
- *     warm up ─▶ take over ─▶ read the rest ─▶ settle messages ─▶ (open a new generation) ─▶ serve
+ *     choose a snapshot ─▶ warm up ─▶ take over ─▶ read the rest ─▶ settle messages
+ *                       ─▶ (open a new generation) ─▶ serve
  *
  * Nothing is taken before the take-over, and nobody answers before the last step. A crash at any
  * point leaves streams from which the next start comes to the same.
  */
 export async function recover<T extends RecoveringShard>(
   options: RecoveryOptions<T>,
-): Promise<{ shards: T[]; layout: Layout }> {
+): Promise<Recovered<T>> {
   const { owner, log, enter } = options
-  enter('warming_up')
+  enter('choosing_snapshot')
   const book = await connected(options, readLayout)
   const changes = book.layout.shards !== options.shards
-  const shards = plansOf(book, options.shards).map((plan) => options.startShard(plan))
-  await Promise.all(shards.map((shard) => shard.warmUp()))
+  const { shards, snapshot } = await warmUp(options, book)
   enter('taking_over')
   await connected(options, (connection) => takeOver(connection, owner, book, log))
   enter('reading_rest')
@@ -56,11 +77,45 @@ export async function recover<T extends RecoveringShard>(
   await Promise.all(
     shards.map((shard) => shard.serve({ generation: layout.generation, streamOfSlot })),
   )
-  return { shards, layout }
+  return { shards, layout, snapshot }
+}
+
+/** Starts the shards from the newest snapshot that they can be started from. */
+async function warmUp<T extends RecoveringShard>(
+  options: RecoveryOptions<T>,
+  book: BookLayout,
+): Promise<{ shards: T[]; snapshot: SnapshotManifest | undefined }> {
+  const { snapshots, store, log, enter } = options
+  const usable: SnapshotManifest[] = []
+  if (snapshots !== undefined) {
+    const session = await store.open()
+    usable.push(
+      ...(await usableSnapshots(snapshots, book, session, log).finally(() => session.close())),
+    )
+  }
+  enter('warming_up')
+  for (const snapshot of [...usable, undefined]) {
+    const plans = plansOf(book, options.shards, snapshot)
+    const shards = plans.map((plan) => options.startShard(plan))
+    const outcomes = await Promise.allSettled(shards.map((shard) => shard.warmUp()))
+    const failed = outcomes.flatMap((outcome) =>
+      outcome.status === 'rejected' ? [outcome.reason as Error & { code?: string }] : [],
+    )
+    if (failed.length === 0) return { shards, snapshot }
+    const fault = failed.find(({ code }) => code !== 'damaged_snapshot')
+    if (fault !== undefined) throw fault
+    log(`snapshot ${snapshot?.id} is passed over: ${failed[0].message}`)
+    await Promise.all(shards.map((shard) => shard.discard()))
+  }
+  throw new Error('shards without a snapshot did not start')
 }
 
 /** What each shard has to read. */
-export function plansOf(book: BookLayout, shards: number): RecoveryPlan[] {
+export function plansOf(
+  book: BookLayout,
+  shards: number,
+  snapshot?: SnapshotManifest,
+): RecoveryPlan[] {
   const { layout, streamOfSlot, closed } = book
   const changes = layout.shards !== shards
   // The streams of a new generation have no ids yet, but its slots are dealt out the same.
@@ -76,6 +131,7 @@ export function plansOf(book: BookLayout, shards: number): RecoveryPlan[] {
     closed,
     newest: { generation: layout.generation, streamOfSlot },
     changes,
+    ...(snapshot === undefined ? {} : { snapshot: encodeManifest(snapshot) }),
   }))
 }
 

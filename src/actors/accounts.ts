@@ -7,7 +7,7 @@ import {
 } from '../journal/record.js'
 import type { Key } from '../key.js'
 import { amountMax } from '../money.js'
-import { Column, KeyTable } from './key-table.js'
+import { type AnyColumn, Column, KeyTable } from './key-table.js'
 
 /**
  * Account actors as columns of typed arrays: about 110 bytes each. What few accounts have (a name,
@@ -86,13 +86,15 @@ export class AccountTable {
   readonly stripedRows: number[] = []
   /** Rows of those whose part has changed since the last batch went out. */
   readonly changedParts = new Set<number>()
+  /** All columns, in the order that snapshots have them in. */
+  readonly columns: readonly AnyColumn[]
   /** The greatest turnover of one part of a striped account: the sum cannot overflow. */
   readonly #partMax: bigint
 
   /** `shards` is the number of parts that a striped account has. */
   constructor(seed: [number, number], shards: number) {
     this.#partMax = amountMax / BigInt(shards)
-    const columns = [
+    this.columns = [
       this.debitsPosted,
       this.creditsPosted,
       this.debitsPending,
@@ -111,7 +113,7 @@ export class AccountTable {
       this.fingerprintHigh,
     ]
     this.keys = new KeyTable(seed, () => {
-      for (const column of columns) column.addPage()
+      for (const column of this.columns) column.addPage()
     })
   }
 
@@ -135,7 +137,7 @@ export class AccountTable {
     this.overdraftLimit.set(row, body.overdraftLimit ?? unlimited)
     this.minimumBalance.set(row, body.minimumBalance)
     this.createdAt.set(row, time)
-    this.currency.set(row, this.#currencyIndex(body.currency, body.scale))
+    this.currency.set(row, this.currencyIndex(body.currency, body.scale))
     this.accountClass.set(row, accountClasses.indexOf(body.class as AccountClass))
     if (body.striped === true) {
       this.striped.set(row, 1)
@@ -180,7 +182,7 @@ export class AccountTable {
     )
     if (known !== undefined) return known
     const code = readCurrency(Uint32Array.of(word0, word1), 0)
-    return this.currencies[this.#currencyIndex(code, scale)]
+    return this.currencies[this.currencyIndex(code, scale)]
   }
 
   readCounters(row: number, into: Counters): void {
@@ -206,10 +208,11 @@ export class AccountTable {
   }
 
   currencyOfCode(code: string, scale: number): BookCurrency {
-    return this.currencies[this.#currencyIndex(code, scale)]
+    return this.currencies[this.currencyIndex(code, scale)]
   }
 
-  #currencyIndex(code: string, scale: number): number {
+  /** Index of a currency, which is added if it is new. */
+  currencyIndex(code: string, scale: number): number {
     const index = this.currencies.findIndex(
       (currency) => currency.code === code && currency.scale === scale,
     )

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js'
 import type { DigestChain } from '../journal/batch.js'
 import type { JournalStore } from '../journal/session.js'
+import type { SnapshotStore } from '../snapshots/store.js'
 import type { BookLimits } from './book.js'
 import type { ShardBounds } from './shard-bounds.js'
 import type { RecoveryPlan, RecoveryProgress } from './shard-recovery.js'
@@ -21,6 +22,8 @@ export interface ShardOptions {
 export interface ShardParts {
   clock: Clock
   store: JournalStore
+  /** Needed by a plan with a snapshot. */
+  snapshots?: Pick<SnapshotStore, 'readBlock'>
   random: () => number
   chain: DigestChain
   /** Sends a frame of answers to the router. */

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { StreamCounts } from '../journal/message-counts.js'
+import type { SnapshotStoreConfig } from '../snapshots/store.js'
 import type { Generation } from './shard.js'
 import type { ShardOptions } from './shard-parts.js'
 import type { RecoveryProgress } from './shard-recovery.js'
@@ -9,6 +10,8 @@ export interface ShardWorkerData {
   options: ShardOptions
   connectionString: string
   digestKey: Uint8Array | undefined
+  /** Where the snapshot of the plan is. */
+  snapshots: SnapshotStoreConfig | undefined
 }
 
 /** From the main thread to a shard's worker; an ArrayBuffer is a frame of commands. */
@@ -21,17 +24,21 @@ export type ToShard =
   | { type: 'peer'; shard: number; port: MessagePort }
   | { type: 'drain' }
   | { type: 'metrics'; id: number }
+  | { type: 'position'; id: number }
   | { type: 'stop' }
 
 /** From a shard's worker to the main thread; an ArrayBuffer is a frame of answers. */
 export type FromShard =
   | ArrayBuffer
-  | { type: 'warm' }
+  /** `refused` says why the snapshot of the plan cannot be used. */
+  | { type: 'warm'; refused?: string }
   | { type: 'restRead'; counts: StreamCounts[] }
   | { type: 'drained' }
   | { type: 'serving' }
   | { type: 'trouble'; message: string }
   | { type: 'progress'; progress: RecoveryProgress }
   | { type: 'metrics'; id: number; metrics: object }
+  /** Seq of the last durable record. */
+  | { type: 'position'; id: number; seq: number }
   | { type: 'fault'; code: string; message: string }
   | { type: 'stopped' }

@@ -2,8 +2,16 @@ import type { DigestChain } from '../journal/batch.js'
 import { emptyDigest } from '../journal/digest.js'
 import { MessageCounts, type StreamCounts } from '../journal/message-counts.js'
 import { Replay } from '../journal/replay.js'
-import type { JournalStore } from '../journal/session.js'
+import type { JournalSession, JournalStore } from '../journal/session.js'
+import type { StreamEnd } from '../journal/take-over.js'
 import { Layout } from '../layout.js'
+import { loadSnapshot } from '../snapshots/load-snapshot.js'
+import {
+  decodeManifest,
+  type SnapshotManifest,
+  type SnapshotStream,
+} from '../snapshots/manifest.js'
+import type { SnapshotStore } from '../snapshots/store.js'
 import { applyRecord, recordTime } from './apply.js'
 import type { Book, Place } from './book.js'
 import { Rebuild } from './rebuild.js'
@@ -18,15 +26,26 @@ export interface RecoveryPlan {
   newest: { generation: number; streamOfSlot: Int32Array }
   /** The number of shards changes: the newest generation was written for other shards too. */
   changes: boolean
+  /** The manifest of a snapshot to start from, encoded; without it all is read from seq 1 on. */
+  snapshot?: Uint8Array
+  /** Where reading the streams of the newest generation ends; their heads if absent. */
+  upTo?: readonly StreamEnd[]
 }
 
+/** How far a shard has come; the numbers are of the step at hand. */
 export interface RecoveryProgress {
-  recordsDone: number
-  recordsTotal: number
+  step: 'snapshot' | 'journal'
+  /** That is being read; 0 if none is. */
+  stream: number
+  /** Records, or rows of a snapshot. */
+  done: number
+  total: number
 }
 
 export interface RecoveryParts {
   store: JournalStore
+  /** Needed by a plan with a snapshot. */
+  snapshots?: Pick<SnapshotStore, 'readBlock'>
   chain: DigestChain
   onProgress(progress: RecoveryProgress): void
 }
@@ -36,10 +55,12 @@ const progressRecords = 100_000
 /**
  * Brings a shard's book to the state of the journal.
  *
- *     closed generations ─▶ own stream, or all streams of the newest generation if N changes
+ *     (snapshot) ─▶ closed generations ─▶ own stream, or all of the newest generation if N changes
  *
  * Streams that were written for other shards are read whole, and what belongs to this shard's
- * slots now is kept (rebuild.ts).
+ * slots now is kept (rebuild.ts). A snapshot takes the place of all that is before its position:
+ * one of the newest generation has this shard's book as it was, if N does not change; otherwise
+ * what belongs to this shard's slots is taken out of all its streams.
  */
 export class ShardRecovery {
   /** Greatest time of a record. */
@@ -47,6 +68,7 @@ export class ShardRecovery {
   readonly #book: Book
   readonly #plan: RecoveryPlan
   readonly #parts: RecoveryParts
+  readonly #snapshot: SnapshotManifest | undefined
   readonly #layout: Layout
   /** Streams of the newest generation that this shard reads. */
   readonly #streams: Map<number, { replay: Replay; counts: MessageCounts }>
@@ -62,30 +84,66 @@ export class ShardRecovery {
     this.#book = book
     this.#plan = plan
     this.#parts = parts
+    this.#snapshot =
+      plan.snapshot === undefined ? undefined : decodeManifest(Buffer.from(plan.snapshot))
     this.#layout = new Layout(plan.newest.generation, plan.newest.streamOfSlot)
     const streams = plan.changes ? this.#layout.streams : [this.#layout.streams[plan.place.shard]]
     this.#streams = new Map(
-      streams.map((stream) => [
-        stream,
-        {
-          replay: new Replay(stream, { seq: 0, digest: emptyDigest }, parts.chain),
-          counts: new MessageCounts(stream, this.#layout, checkpointRecords),
-        },
-      ]),
+      streams.map((stream) => {
+        const start = this.#startOf(stream)
+        const counts =
+          start === undefined
+            ? new MessageCounts(stream, this.#layout, checkpointRecords)
+            : MessageCounts.from(start, this.#layout, checkpointRecords)
+        return [stream, { replay: this.#replayOf(stream), counts }]
+      }),
     )
   }
 
   /** Reads the journal as far as it is written now, while another process may still own it. */
   async warmUp(): Promise<void> {
-    const { closed, changes } = this.#plan
-    const isRebuilt = changes || closed.length > 0
-    if (isRebuilt) this.#book.rebuild = new Rebuild()
+    const closed = this.#closedToRead()
+    const { changes } = this.#plan
+    if (changes || closed.length > 0) this.#book.rebuild = new Rebuild()
+    if (this.#snapshot !== undefined) await this.#load(this.#snapshot)
     for (const streams of closed) {
-      for (const stream of streams) await this.#readClosed(stream)
+      for (const stream of streams) await this.#read(stream, this.#replayOf(stream))
       this.#book.rebuild?.endGeneration(this.#book)
     }
     if (!changes) this.#endRebuild()
     await this.readRest()
+  }
+
+  /** Closed generations from that of the snapshot on; its streams from where it ends. */
+  #closedToRead(): number[][] {
+    const { closed } = this.#plan
+    const first = this.#snapshot?.streams[0].stream
+    if (first === undefined) return closed
+    const index = closed.findIndex((streams) => streams.includes(first))
+    return index < 0 ? [] : closed.slice(index)
+  }
+
+  #startOf(stream: number): SnapshotStream | undefined {
+    return this.#snapshot?.streams.find((candidate) => candidate.stream === stream)
+  }
+
+  #replayOf(stream: number): Replay {
+    const { seq, digest } = this.#startOf(stream) ?? { seq: 0, digest: emptyDigest }
+    return new Replay(stream, { seq, digest }, this.#parts.chain)
+  }
+
+  async #load(snapshot: SnapshotManifest): Promise<void> {
+    const own = this.#layout.streams[this.#plan.place.shard]
+    const { snapshots, onProgress } = this.#parts
+    if (snapshots === undefined) throw new Error('nobody says where the snapshots are')
+    const streams = this.#book.rebuild === undefined ? [own] : undefined
+    await loadSnapshot({ snapshot, streams, book: this.#book, store: snapshots }, (progress) =>
+      onProgress({ step: 'snapshot', ...progress }),
+    )
+    for (const { stream, lastTimeMs } of snapshot.streams) {
+      if (streams?.includes(stream) === false) continue
+      this.lastTimeMs = Math.max(this.lastTimeMs, lastTimeMs)
+    }
   }
 
   /** Reads what has been written since; the streams must end where their rows say. */
@@ -117,15 +175,10 @@ export class ShardRecovery {
     this.#book.rebuild = undefined
   }
 
-  async #readClosed(stream: number): Promise<void> {
-    const replay = new Replay(stream, { seq: 0, digest: emptyDigest }, this.#parts.chain)
-    await this.#read(stream, replay)
-  }
-
   async #read(stream: number, replay: Replay, counts?: MessageCounts): Promise<void> {
     const session = await this.#parts.store.open()
     try {
-      const { head, digest } = await session.readHead(stream)
+      const { head, digest } = await this.#endOf(stream, session)
       this.#recordsTotal += head - replay.seq
       let reported = replay.seq
       this.#book.stream = stream
@@ -139,7 +192,7 @@ export class ShardRecovery {
         this.#recordsDone += replay.seq - before
         if (replay.seq - reported >= progressRecords) {
           reported = replay.seq
-          this.#report()
+          this.#report(stream)
         }
       }
       // A damaged tail, or another digest key, shows before anything is taken over.
@@ -147,10 +200,22 @@ export class ShardRecovery {
     } finally {
       session.close()
     }
-    this.#report()
+    this.#report(stream)
   }
 
-  #report(): void {
-    this.#parts.onProgress({ recordsDone: this.#recordsDone, recordsTotal: this.#recordsTotal })
+  async #endOf(stream: number, session: JournalSession): Promise<{ head: number; digest: Buffer }> {
+    const end = this.#plan.upTo?.find((candidate) => candidate.stream === stream)
+    return end === undefined
+      ? await session.readHead(stream)
+      : { head: end.seq, digest: end.digest }
+  }
+
+  #report(stream: number): void {
+    this.#parts.onProgress({
+      step: 'journal',
+      stream,
+      done: this.#recordsDone,
+      total: this.#recordsTotal,
+    })
   }
 }

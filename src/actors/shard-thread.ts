@@ -1,5 +1,6 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import type { StreamCounts } from '../journal/message-counts.js'
+import { SnapshotFault } from '../snapshots/manifest.js'
 import type { Generation } from './shard.js'
 import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
 import type { RecoveryProgress } from './shard-recovery.js'
@@ -24,7 +25,9 @@ export class ShardFault extends Error {
 }
 
 /** A scraper that waits longer than its usual ten seconds gets nothing at all. */
-const metricsTimeoutMs = 5000
+const askedTimeoutMs = 5000
+
+type Asked = Extract<FromShard, { type: 'metrics' | 'position' }>
 
 /** A shard's worker thread, seen from the main thread. */
 export class ShardThread {
@@ -35,8 +38,9 @@ export class ShardThread {
     string,
     { resolve(message: Exclude<FromShard, ArrayBuffer>): void; reject(fault: Error): void }
   >()
-  readonly #metrics = new Map<number, (metrics: object) => void>()
-  #nextMetrics = 1
+  /** Resolved by the message of that number. */
+  readonly #asked = new Map<number, (message: Asked | undefined) => void>()
+  #nextAsked = 1
   #stopped = false
 
   constructor(data: ShardWorkerData, listener: ShardThreadListener) {
@@ -59,9 +63,15 @@ export class ShardThread {
     this.#worker.postMessage(frame, [frame])
   }
 
-  /** Replays the journal as far as it is written now. */
+  /**
+   * Loads the plan's snapshot and replays the journal as far as it is written now. Rejects with
+   * {@link SnapshotFault} if the snapshot cannot be used.
+   */
   async warmUp(): Promise<void> {
-    await this.#request({ type: 'warmUp' }, 'warm')
+    const answer = await this.#request({ type: 'warmUp' }, 'warm')
+    if ('refused' in answer && answer.refused !== undefined) {
+      throw new SnapshotFault('damaged_snapshot', answer.refused)
+    }
   }
 
   /** Replays what has been written since; returns the messages of the streams that it reads. */
@@ -91,6 +101,11 @@ export class ShardThread {
     await this.#request({ type: 'stop' }, 'stopped')
   }
 
+  /** Ends a shard that has not served. */
+  async discard(): Promise<void> {
+    await this.terminate()
+  }
+
   /** Ends the thread at once. */
   async terminate(): Promise<void> {
     this.#stopped = true
@@ -98,16 +113,27 @@ export class ShardThread {
   }
 
   /** The shard's metrics as plain data; an empty list if it does not answer in time. */
-  metrics(): Promise<object> {
-    const id = this.#nextMetrics
-    this.#nextMetrics += 1
+  async metrics(): Promise<object> {
+    const answer = await this.#ask((id) => ({ type: 'metrics', id }))
+    return answer?.type === 'metrics' ? answer.metrics : []
+  }
+
+  /** Seq of the last durable record; undefined if the shard does not answer in time. */
+  async position(): Promise<number | undefined> {
+    const answer = await this.#ask((id) => ({ type: 'position', id }))
+    return answer?.type === 'position' ? answer.seq : undefined
+  }
+
+  #ask(message: (id: number) => ToShard): Promise<Asked | undefined> {
+    const id = this.#nextAsked
+    this.#nextAsked += 1
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#takeMetrics(id, []), metricsTimeoutMs)
-      this.#metrics.set(id, (metrics) => {
+      const timer = setTimeout(() => this.#takeAsked(id, undefined), askedTimeoutMs)
+      this.#asked.set(id, (answer) => {
         clearTimeout(timer)
-        resolve(metrics)
+        resolve(answer)
       })
-      this.#tell({ type: 'metrics', id })
+      this.#tell(message(id))
     })
   }
 
@@ -135,7 +161,8 @@ export class ShardThread {
         this.#listener.onTrouble(message.message)
         break
       case 'metrics':
-        this.#takeMetrics(message.id, message.metrics)
+      case 'position':
+        this.#takeAsked(message.id, message)
         break
       case 'fault':
         this.#fail(new ShardFault(message.code, message.message))
@@ -147,9 +174,9 @@ export class ShardThread {
     }
   }
 
-  #takeMetrics(id: number, metrics: object): void {
-    this.#metrics.get(id)?.(metrics)
-    this.#metrics.delete(id)
+  #takeAsked(id: number, answer: Asked | undefined): void {
+    this.#asked.get(id)?.(answer)
+    this.#asked.delete(id)
   }
 
   #fail(fault: ShardFault): void {

@@ -5,13 +5,15 @@ import { impatientDatabase } from '../journal/impatient-database.js'
 import { postgresDatabase } from '../journal/postgres.js'
 import { postgresStore } from '../journal/postgres-session.js'
 import { shardMetrics } from '../metrics.js'
+import { SnapshotFault } from '../snapshots/manifest.js'
+import { openSnapshotStore } from '../snapshots/open-store.js'
 import { Shard } from './shard.js'
 import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
 
 /** Entry of a shard's thread: wires a {@link Shard} to its port. */
 if (parentPort === null) throw new Error('this file runs as a worker thread')
 const port = parentPort
-const { options, connectionString, digestKey } = workerData as ShardWorkerData
+const { options, connectionString, digestKey, snapshots } = workerData as ShardWorkerData
 
 const tell = (message: FromShard) => port.postMessage(message)
 const fail = (fault: Error & { code?: string }) =>
@@ -21,11 +23,14 @@ const metrics = shardMetrics(options.plan.place.shard)
 /** Channels to the other shards, by number. */
 const peers: (MessagePort | undefined)[] = []
 
+const snapshotStore = snapshots === undefined ? undefined : openSnapshotStore(snapshots)
+
 const shard = new Shard(options, {
   clock: systemClock,
   store: postgresStore(
     impatientDatabase(postgresDatabase(connectionString, options.commitTimeoutMs), systemClock),
   ),
+  ...(snapshotStore === undefined ? {} : { snapshots: snapshotStore }),
   random: Math.random,
   chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),
   send: (frame) => port.postMessage(frame, [frame]),
@@ -48,8 +53,7 @@ port.on('message', (message: ToShard) => {
 async function control(message: Exclude<ToShard, ArrayBuffer>): Promise<void> {
   switch (message.type) {
     case 'warmUp':
-      await shard.warmUp()
-      return tell({ type: 'warm' })
+      return tell({ type: 'warm', ...(await warmUp()) })
     case 'readRest':
       return tell({ type: 'restRead', counts: await shard.readRest() })
     case 'serve':
@@ -68,10 +72,27 @@ async function control(message: Exclude<ToShard, ArrayBuffer>): Promise<void> {
         id: message.id,
         metrics: await metrics.collect(shard.gauges),
       })
+    case 'position':
+      return tell({ type: 'position', id: message.id, seq: shard.gauges.durableSeq })
     case 'stop':
       shard.stop()
       for (const peer of peers) peer?.close()
       tell({ type: 'stopped' })
       return port.close()
+  }
+}
+
+/** A snapshot that cannot be used is no fault of the shard: it is discarded, and another one starts. */
+async function warmUp(): Promise<{ refused?: string }> {
+  try {
+    await shard.warmUp()
+    return {}
+  } catch (error) {
+    if (error instanceof SnapshotFault && error.code === 'damaged_snapshot') {
+      return { refused: error.message }
+    }
+    throw error
+  } finally {
+    await snapshotStore?.close()
   }
 }

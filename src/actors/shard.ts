@@ -199,6 +199,11 @@ export class Shard implements WriterListener {
     this.#end()
   }
 
+  /** Ends a shard that has not served. */
+  async discard(): Promise<void> {
+    this.#end()
+  }
+
   onCommitted(): void {
     const { observer } = this.#parts
     const batch = this.#inFlight

@@ -1,5 +1,5 @@
 import type { Key } from '../key.js'
-import { Column, KeyTable } from './key-table.js'
+import { type AnyColumn, Column, KeyTable } from './key-table.js'
 
 /** What has become of a remembered transaction. The numbers are part of the digest. */
 export const TransactionState = {
@@ -34,14 +34,19 @@ export class TransactionTable {
   /** New ids that other shards have claimed here and that are not decided yet. */
   claimed = 0
 
+  /** All columns, in the order that snapshots have them in. */
+  readonly columns: readonly AnyColumn[] = [
+    this.stream,
+    this.seq,
+    this.touchedSeq,
+    this.state,
+    this.fingerprintLow,
+    this.fingerprintHigh,
+  ]
+
   constructor(seed: [number, number]) {
     this.keys = new KeyTable(seed, () => {
-      this.stream.addPage()
-      this.seq.addPage()
-      this.touchedSeq.addPage()
-      this.state.addPage()
-      this.fingerprintLow.addPage()
-      this.fingerprintHigh.addPage()
+      for (const column of this.columns) column.addPage()
     })
   }
 

@@ -2,6 +2,7 @@ import { refusals } from '../actors/refusals.js'
 import { systemClock } from '../clock.js'
 import { CurrencyList } from '../currency.js'
 import { serverMetrics } from '../metrics.js'
+import { notStarted } from '../start-progress.js'
 import { buildServer } from './server.js'
 import { type ErrorCode, errorKinds } from './statuses.js'
 
@@ -15,7 +16,7 @@ export async function apiPages(): Promise<Record<string, string>> {
 
 /** The OpenAPI document of the routes, made without a node behind them. */
 async function openapiDocument(): Promise<object> {
-  const status = { phase: 'created', recordsDone: 0, recordsTotal: 0 } as const
+  const status = { phase: 'created', ...notStarted } as const
   const app = await buildServer(
     { clock: systemClock, currencies: new CurrencyList([]), serving: () => undefined },
     { status: () => status, shardMetrics: async () => [], metrics: serverMetrics(() => undefined) },

@@ -230,8 +230,23 @@ export const batchPosted = {
 const Phase = Type.Object({
   ready: Type.Boolean(),
   phase: Type.String({ description: 'Where the start has got to, such as `warming_up`' }),
+  rowsDone: Type.Integer({ description: 'Rows of the snapshot loaded so far' }),
+  rowsTotal: Type.Integer(),
   recordsDone: Type.Integer({ description: 'Records of the journal replayed so far' }),
   recordsTotal: Type.Integer(),
+  secondsLeft: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'A guess at what the step at hand still takes',
+  }),
+  shards: Type.Array(
+    Type.Object({
+      shard: Type.Integer(),
+      step: Type.Union([Type.Literal('snapshot'), Type.Literal('journal')]),
+      stream: Type.Integer({ description: 'That is being read' }),
+      done: Type.Integer({ description: 'Rows of the snapshot, or records of the journal' }),
+      total: Type.Integer(),
+    }),
+    { description: 'How far each shard has come' },
+  ),
 })
 
 export const systemResponses = {

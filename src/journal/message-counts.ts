@@ -46,6 +46,24 @@ export class MessageCounts {
     this.sent = new Array<number>(layout.shards).fill(0)
   }
 
+  /** Goes on from where a snapshot has counted up to. */
+  static from(
+    of: { stream: number; seq: number; lastTimeMs: number; checkpoint: Checkpoint } & Pick<
+      StreamCounts,
+      'sent' | 'applied'
+    >,
+    layout: Layout,
+    checkpointRecords: number,
+  ): MessageCounts {
+    const counts = new MessageCounts(of.stream, layout, checkpointRecords)
+    for (const [shard, sent] of of.sent.entries()) counts.sent[shard] = sent
+    for (const [from, message] of of.applied) counts.applied.set(from, message)
+    counts.checkpoints.push(of.checkpoint)
+    counts.#seq = of.seq
+    counts.#lastTimeMs = of.lastTimeMs
+    return counts
+  }
+
   /** Counts a record that has been read; `chunkSeq` is the first seq of its chunk. */
   note(words: Uint32Array, at: number, seq: number, chunkSeq: number): void {
     if (seq === chunkSeq) this.#checkpoint(chunkSeq - 1)

@@ -27,6 +27,25 @@ export async function readLayout(connection: Queries): Promise<BookLayout> {
   return layoutOf(rows[0])
 }
 
+/** A place in a stream, between two chunks. */
+export interface StreamEnd {
+  stream: number
+  seq: number
+  /** Of the chunk that ends there. */
+  digest: Buffer
+}
+
+/**
+ * Where all streams end at one moment, in order of id. Nobody applies a message before its cause is
+ * committed, so what one statement sees is closed under messages.
+ */
+export async function readStreamEnds(connection: Queries): Promise<StreamEnd[]> {
+  const { rows } = await connection.query<{ id: number; head: string; digest: Buffer }>(
+    'select id, head, digest from daybook.stream order by id',
+  )
+  return rows.map(({ id, head, digest }) => ({ stream: id, seq: Number(head), digest }))
+}
+
 /**
  * Takes every open stream over for `owner`: ends the backends that the streams name, then raises
  * all epochs, in one transaction under the book's lock. Tries again for as long as an old writer

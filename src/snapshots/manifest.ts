@@ -14,6 +14,8 @@ export interface SnapshotManifest {
   /** Milliseconds since 1970. */
   createdAt: number
   generation: number
+  /** Records of all streams up to it, those of earlier generations too. */
+  records: number
   /** The book position: a place in every stream of the generation, closed under messages. */
   streams: SnapshotStream[]
   blocks: SnapshotBlock[]
@@ -39,7 +41,7 @@ export interface SnapshotStream {
   holds: number
 }
 
-export const blockKinds = ['accounts', 'details', 'transactions', 'holds'] as const
+export const blockKinds = ['accounts', 'transactions', 'holds'] as const
 export type BlockKind = (typeof blockKinds)[number]
 
 /** Rows of one kind, of one stream, in columns; its number is its place in `blocks`. */

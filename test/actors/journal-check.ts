@@ -6,19 +6,28 @@ import { digestChain } from '../../src/journal/digest.js'
 import type { JournalStore } from '../../src/journal/session.js'
 import type { BookLayout } from '../../src/journal/take-over.js'
 import { plansOf } from '../../src/recovery.js'
+import type { SnapshotManifest } from '../../src/snapshots/manifest.js'
+import type { SnapshotStore } from '../../src/snapshots/store.js'
 import { withClient } from './book-database.js'
 
-/** The digest that a restart of a book to `shards` shards would come to; takes nothing over. */
+/**
+ * The digest that a restart of a book to `shards` shards would come to, from a snapshot if one is
+ * given; takes nothing over.
+ */
 export async function digestOfJournal(
   book: BookLayout,
   store: JournalStore,
   shards: number,
+  from?: { snapshot: SnapshotManifest; snapshots: SnapshotStore },
 ): Promise<bigint> {
   const { layout } = book
-  const read = plansOf(book, shards).map(async (plan) => {
+  const read = plansOf(book, shards, from?.snapshot).map(async (plan) => {
     const limits = { accountsMax: 1000, transactionsMax: 100_000 }
     const shard = new Book([1, 2], limits, plan.place)
-    const parts = { store, chain: digestChain(), onProgress: () => undefined }
+    const parts = {
+      ...{ store, chain: digestChain(), onProgress: () => undefined },
+      ...(from === undefined ? {} : { snapshots: from.snapshots }),
+    }
     const recovery = new ShardRecovery(shard, plan, parts)
     await recovery.warmUp()
     recovery.finish(layout.streams[plan.place.shard] ?? 0, layout)

@@ -2,6 +2,7 @@ import { buildServer } from '../../src/api/server.js'
 import { CurrencyList } from '../../src/currency.js'
 import type { JournalReader } from '../../src/journal/reader.js'
 import { serverMetrics } from '../../src/metrics.js'
+import { notStarted } from '../../src/start-progress.js'
 import type { ScriptedShards } from '../actors/scripted-shards.js'
 import type { Teardown } from '../postgres.js'
 import type { Json } from './server.js'
@@ -27,7 +28,7 @@ export async function scriptedApi(
   shards: ScriptedShards,
   readRecord: JournalReader['readRecord'] = () => Promise.reject(new Error('there is no journal')),
 ): Promise<ScriptedApi> {
-  const status = { phase: 'serving', recordsDone: 0, recordsTotal: 0 } as const
+  const status = { phase: 'serving', ...notStarted } as const
   const journal = { readRecord, close: async () => undefined }
   const app = await buildServer(
     {

@@ -6,6 +6,7 @@ import { buildServer } from '../../src/api/server.js'
 import { systemClock } from '../../src/clock.js'
 import { CurrencyList } from '../../src/currency.js'
 import { serverMetrics } from '../../src/metrics.js'
+import { notStarted } from '../../src/start-progress.js'
 import { type ApiServer, eventually, openAccounts, refused, startApi } from './server.js'
 
 t.setTimeout(90_000)
@@ -22,7 +23,7 @@ t.test('it listens at once, and says that it is not ready until it serves', asyn
   t.same(health.json, { status: 'ok' })
   const before = await api.get('/ready')
   t.equal(before.status, 503)
-  t.same(before.json, { ready: false, phase: 'created', recordsDone: 0, recordsTotal: 0 })
+  t.same(before.json, { ready: false, phase: 'created', ...notStarted })
   for (const early of [await api.post(path, movement), await api.get('/v1/accounts/ada')]) {
     t.equal(early.status, 503)
     t.equal(early.json.error.code, 'not_ready')
@@ -240,7 +241,7 @@ t.test('a fault of the server is logged whole and answered without internals', a
       },
     },
     {
-      status: () => ({ phase: 'serving', recordsDone: 0, recordsTotal: 0 }),
+      status: () => ({ phase: 'serving', ...notStarted }),
       shardMetrics: async () => [],
       metrics: serverMetrics(() => undefined),
     },

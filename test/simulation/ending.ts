@@ -1,6 +1,9 @@
 import type { Database } from '../../src/journal/database.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { readLayout } from '../../src/journal/take-over.js'
+import { usableSnapshots } from '../../src/snapshots/choose-snapshot.js'
+import { SnapshotFault } from '../../src/snapshots/manifest.js'
+import type { SnapshotStore } from '../../src/snapshots/store.js'
 import { digestOfJournal } from '../actors/journal-check.js'
 import { below } from '../actors/random.js'
 import type { Choices } from './choices.js'
@@ -16,6 +19,7 @@ import { isDefinite, isDone, isRead, isTransient } from './request.js'
 import { leftoversOf } from './rest.js'
 import { type Scheduler, Thread } from './scheduler.js'
 import type { Script } from './script.js'
+import type { SnapshotShelf } from './snapshot-shelf.js'
 
 /** After the last fault, everything must be answered and at rest within this. */
 const restMsMax = 300_000
@@ -25,6 +29,7 @@ export interface EndingParts {
   scheduler: Scheduler
   choices: Choices
   postgres: SimulatedPostgres
+  shelf: SnapshotShelf
   oracle: Oracle
   processes: Processes
   clients: Clients
@@ -66,6 +71,7 @@ export class Ending {
     const { chronicle, postgres, processes, oracle, choices } = this.#parts
     chronicle.say('No more faults from here on.')
     postgres.heal()
+    this.#parts.shelf.heal()
     // A backend whose client fell silent would stay for ever.
     postgres.terminateBackends(() => true)
     const random = choices.of('stays frozen')
@@ -148,29 +154,31 @@ export class Ending {
 
   /** What is in memory is what any number of shards would read from the journal. */
   async #compareDigests(): Promise<void> {
-    const { choices, scheduler, postgres, oracle, chronicle, processes } = this.#parts
+    const { choices, scheduler, postgres, oracle, chronicle, processes, shelf } = this.#parts
     const shards = 1 + below(choices.of('digest'), 4)
     const checker = new Thread(scheduler, 'checker', (error) => chronicle.fail(error))
     const database = postgres.databaseFor(checker, restMsMax)
     for (;;) {
       await this.until('all is quiet', () => this.#isQuiet)
       const { commit } = oracle
-      let digest: bigint | undefined
+      let digests: readonly bigint[] | undefined
       checker.after(0, () => {
-        readDigest(database, shards).then(
+        readDigests(database, shelf.storeFor(checker), shards).then(
           (read) => {
-            digest = read
+            digests = read
           },
           (error: Error) => chronicle.fail(error),
         )
       })
-      await this.until('the journal is read', () => digest !== undefined)
+      await this.until('the journal is read', () => digests !== undefined)
       await this.until('all is quiet', () => this.#isQuiet)
       // A hold may have expired meanwhile.
       if (oracle.commit !== commit) continue
       const { serving } = processes
       const text = `${shards} shards read another digest than ${serving?.shardCount} have in memory`
-      expect(digest === serving?.digest, 7, () => text)
+      expect(digests?.[0] === serving?.digest, 7, () => text)
+      const strays = digests?.filter((digest) => digest !== serving?.digest).length ?? 0
+      expect(strays === 0, 7, () => `${strays} snapshots lead to another digest than the journal`)
       return
     }
   }
@@ -205,9 +213,26 @@ export class Ending {
   }
 }
 
-async function readDigest(database: Database, shards: number): Promise<bigint> {
+/** What the journal comes to from its beginning, and from each snapshot that can be used. */
+async function readDigests(
+  database: Database,
+  snapshots: SnapshotStore,
+  shards: number,
+): Promise<bigint[]> {
   const connection = await database.connect({ name: 'checker' })
   const book = await readLayout(connection)
   await connection.end()
-  return await digestOfJournal(book, postgresStore(database), shards)
+  const store = postgresStore(database)
+  const digests = [await digestOfJournal(book, store, shards)]
+  const session = await store.open()
+  const usable = await usableSnapshots(snapshots, book, session, () => undefined)
+  session.close()
+  for (const snapshot of usable) {
+    try {
+      digests.push(await digestOfJournal(book, store, shards, { snapshot, snapshots }))
+    } catch (error) {
+      if (!(error instanceof SnapshotFault)) throw error
+    }
+  }
+  return digests
 }

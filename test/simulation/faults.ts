@@ -38,4 +38,8 @@ export const faults: readonly string[] = [
   'freeze past a take-over',
   'clock set back',
   'clock set forward',
+  'snapshot built',
+  'snapshot damaged',
+  'snapshot passed over',
+  'snapshots out of reach',
 ]

@@ -29,6 +29,10 @@ export function describeAct(act: Act): string {
       return `kill -9 of Postgres, which is away for ${Math.round(act.forMs)} ms`
     case 'terminate backends':
       return 'an operator terminates all backends'
+    case 'build snapshot':
+      return `a snapshot is to be built, and ${act.keep} of them kept`
+    case 'damage snapshot':
+      return 'a bit of the newest snapshot flips'
     default:
       return `${act.act} for ${Math.round(act.forMs)} ms`
   }

@@ -13,11 +13,15 @@ import { plainReader } from '../../src/journal/reader.js'
 import { slotCount } from '../../src/key.js'
 import type { Layout } from '../../src/layout.js'
 import { type RecoveringShard, recover } from '../../src/recovery.js'
+import { type Built, buildSnapshot } from '../../src/snapshots/build-snapshot.js'
+import { SnapshotFault } from '../../src/snapshots/manifest.js'
+import { pruneSnapshots } from '../../src/snapshots/prune.js'
 import { Channel, type Pace } from './channel.js'
 import type { Choices } from './choices.js'
 import type { SimulatedPostgres } from './postgres/simulated-postgres.js'
 import { ProcessClient } from './process-client.js'
 import { type Scheduler, Thread } from './scheduler.js'
+import type { SnapshotShelf } from './snapshot-shelf.js'
 
 /** What is fixed for all processes of a world. */
 export interface ProcessSettings {
@@ -34,6 +38,7 @@ export interface ProcessParts {
   postgres: SimulatedPostgres
   pace: Pace
   settings: ProcessSettings
+  shelf: SnapshotShelf
   /** The wall clock of the machine, which somebody may set. */
   wallMs(): number
   /** The process has ended: by a fault, because its start failed, or because it was told to. */
@@ -41,6 +46,9 @@ export interface ProcessParts {
   onServing(process: SimulatedProcess): void
   /** Something failed that a thread of that name is trying again. */
   onTrouble(thread: string, error: Error): void
+  /** A snapshot has been passed over, for this reason. */
+  onPassedOver(message: string): void
+  onSnapshot(process: SimulatedProcess, outcome: Built | Error): void
 }
 
 /**
@@ -62,6 +70,8 @@ export class SimulatedProcess {
   readonly main: Thread
   readonly #parts: ProcessParts
   readonly #threads: Thread[] = []
+  readonly #shardThreads: Thread[] = []
+  #builds = 0
   readonly #database: Database
   /** Channels between two shards, by the numbers of both. */
   readonly #peers = new Map<string, Channel>()
@@ -114,6 +124,36 @@ export class SimulatedProcess {
     this.main.after(0, () => void this.#drain())
   }
 
+  /** As a worker of snapshots/builder.ts would: from the journal, beside all else. */
+  buildSnapshot(keep: number): void {
+    if (this.state !== 'serving') return
+    const { choices, shelf, onSnapshot, onPassedOver } = this.#parts
+    this.#builds += 1
+    const name = `builder ${this.#builds}`
+    const thread = this.#newThread(name)
+    const database = this.#databaseOf(thread)
+    const snapshots = shelf.storeFor(thread)
+    const build = async () => {
+      const built = await buildSnapshot({
+        database,
+        store: postgresStore(database),
+        snapshots,
+        clock: this.#clockOf(thread),
+        random: choices.of(`${this.name} ${name} random`),
+        chain: digestChain(),
+        warn: onPassedOver,
+        onProgress: () => undefined,
+      })
+      await pruneSnapshots(snapshots, built.snapshot.bookId, keep)
+      return built
+    }
+    const tell = (outcome: Built | Error) => {
+      onSnapshot(this, outcome)
+      thread.kill()
+    }
+    thread.after(0, () => void build().then(tell, tell))
+  }
+
   freeze(): void {
     for (const thread of this.#threads) thread.freeze()
   }
@@ -128,6 +168,7 @@ export class SimulatedProcess {
     const { layout } = await recover({
       database: this.#database,
       shards: this.shardCount,
+      snapshots: this.#parts.shelf.storeFor(this.main),
       store: postgresStore(this.#database),
       clock,
       chain: digestChain(),
@@ -137,7 +178,9 @@ export class SimulatedProcess {
       commitTimeoutMs: settings.commitTimeoutMs,
       startShard: (plan) => this.#startShard(plan),
       enter: () => undefined,
-      log: () => undefined,
+      log: (message) => {
+        if (message.includes('passed over')) this.#parts.onPassedOver(message)
+      },
       onTrouble: (error) => this.#parts.onTrouble(this.name, error),
     })
     if (!this.isAlive) return
@@ -192,6 +235,7 @@ export class SimulatedProcess {
       {
         clock: this.#clockOf(thread),
         store: postgresStore(this.#databaseOf(thread)),
+        snapshots: this.#parts.shelf.storeFor(thread),
         random: choices.of(`${this.name} shard ${number} random`),
         chain: digestChain(),
         send: (frame) => {
@@ -205,22 +249,34 @@ export class SimulatedProcess {
         observer,
       },
     )
-    this.shards.push(shard)
+    this.shards[number] = shard
+    this.#shardThreads[number] = thread
     const ask = <T>(work: () => Promise<T>) =>
-      new Promise<T>((resolve) => {
+      new Promise<T>((resolve, reject) => {
+        const refuse = (error: Error) => {
+          if (error instanceof SnapshotFault) toMain.send(() => reject(error))
+          else fail(error)
+        }
         toShard.send(() => {
-          work().then((value) => toMain.send(() => resolve(value)), fail)
+          work().then((value) => toMain.send(() => resolve(value)), refuse)
         })
       })
     return {
       warmUp: () => ask(() => shard.warmUp()),
       readRest: () => ask<StreamCounts[]>(() => shard.readRest()),
       serve: (generation: Generation) => ask(() => shard.serve(generation)),
+      discard: () => this.#discard(thread),
     }
   }
 
+  /** As terminating a worker does. */
+  async #discard(thread: Thread): Promise<void> {
+    thread.kill()
+    this.#parts.postgres.disconnect([thread])
+  }
+
   #portTo(shard: Shard, number: number): (frame: ArrayBuffer) => void {
-    const channel = this.#channel(this.#threads[number + 1], `router to shard ${number}`)
+    const channel = this.#channel(this.#shardThreads[number], `router to shard ${number}`)
     return (frame) => {
       const sent = transferred(frame)
       channel.send(() => shard.receive(sent))
@@ -231,7 +287,7 @@ export class SimulatedProcess {
     const name = `shard ${from} to shard ${to}`
     let channel = this.#peers.get(name)
     if (channel === undefined) {
-      channel = this.#channel(this.#threads[to + 1], name)
+      channel = this.#channel(this.#shardThreads[to], name)
       this.#peers.set(name, channel)
     }
     const sent = transferred(frame)

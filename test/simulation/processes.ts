@@ -1,11 +1,16 @@
+import { BookError } from '../../src/actors/book-error.js'
+import { JournalFault } from '../../src/journal/session.js'
+import type { Built } from '../../src/snapshots/build-snapshot.js'
 import { below } from '../actors/random.js'
 import type { Choices } from './choices.js'
 import type { Chronicle } from './chronicle.js'
 import type { Oracle } from './oracle/oracle.js'
+import { expect } from './oracle/violation.js'
 import type { SimulatedPostgres } from './postgres/simulated-postgres.js'
 import { type ProcessParts, SimulatedProcess } from './process.js'
 import type { Scheduler } from './scheduler.js'
 import { beginningMs, type Script } from './script.js'
+import type { SnapshotShelf } from './snapshot-shelf.js'
 
 /** How long whoever watches over the process waits before starting it again. */
 const restartMs = 200
@@ -16,6 +21,7 @@ export interface ProcessesParts {
   scheduler: Scheduler
   choices: Choices
   postgres: SimulatedPostgres
+  shelf: SnapshotShelf
   oracle: Oracle
   chronicle: Chronicle
   /** Nobody answers any more for what was asked of this process. */
@@ -120,18 +126,44 @@ export class Processes {
   }
 
   get #processParts(): ProcessParts {
-    const { script, chronicle, postgres, scheduler, choices } = this.#parts
+    const { script, chronicle, postgres, scheduler, choices, shelf } = this.#parts
     const { slowShare, slowMsMax, settings } = script
     return {
-      ...{ scheduler, choices, postgres, settings },
+      ...{ scheduler, choices, postgres, settings, shelf },
       pace: { slowShare, slowMsMax, onSlow: () => chronicle.hit('slow message') },
       wallMs: () => this.wallMs,
       onServing: ({ name }) => {
         chronicle.say(`${name} serves generation ${postgres.tables.book.generation}`)
       },
       onTrouble: (thread, error) => chronicle.say(`${thread} tries again: ${error.message}`),
+      onPassedOver: (message) => {
+        chronicle.hit('snapshot passed over')
+        chronicle.say(message)
+      },
+      onSnapshot: (process, outcome) => this.#snapshotBuilt(process, outcome),
       onEnd: (process, fault) => this.#ended(process, fault),
     }
+  }
+
+  buildSnapshot(keep: number): void {
+    this.serving?.buildSnapshot(keep)
+  }
+
+  /** A build may fail because something is out of reach, but not because of what it reads. */
+  #snapshotBuilt({ name }: SimulatedProcess, outcome: Built | Error): void {
+    const { chronicle } = this.#parts
+    if (!(outcome instanceof Error)) {
+      if (outcome.isNew) chronicle.hit('snapshot built')
+      const { streams, id } = outcome.snapshot
+      const position = streams.map(({ stream, seq }) => `${stream}-${seq}`).join()
+      chronicle.say(`${name} has built snapshot ${id} of ${position}`)
+      return
+    }
+    chronicle.say(`${name} could not build a snapshot: ${outcome.message}`)
+    const isBroken = outcome instanceof BookError || outcome instanceof JournalFault
+    chronicle.watch(() =>
+      expect(!isBroken, 7, () => `a snapshot cannot be built: ${outcome.message}`),
+    )
   }
 
   #ended(ended: SimulatedProcess, fault: Error | undefined): void {

@@ -23,6 +23,10 @@ export type Act =
   | { act: 'strike'; strikes: Strike[] }
   | { act: 'crash postgres' | DatabaseTrouble; forMs: number }
   | { act: 'terminate backends' }
+  /** The process that serves has a snapshot built, and keeps so many. */
+  | { act: 'build snapshot'; keep: number }
+  | { act: 'damage snapshot' }
+  | { act: 'snapshots out of reach'; forMs: number }
 
 export const databaseTroubles = [
   'refuse connects',
@@ -53,8 +57,16 @@ export function scriptOf(seed: number): Script {
   return new ScriptWriter(seed).write()
 }
 
-type FaultKind = 'process' | 'postgres' | 'strikes' | 'clock' | 'second process' | 'freeze'
+type FaultKind =
+  | 'snapshots'
+  | 'process'
+  | 'postgres'
+  | 'strikes'
+  | 'clock'
+  | 'second process'
+  | 'freeze'
 const faultKinds: readonly FaultKind[] = [
+  'snapshots',
   'process',
   'postgres',
   'strikes',
@@ -95,10 +107,12 @@ class ScriptWriter {
     const steps: Step[] = []
     const count = 30 + below(this.#random, 70)
     const faultShare = this.#faults.length === 0 ? 0 : 0.1 + this.#random() * 0.35
+    // As often as a policy would have it, in a life as short as this.
+    const buildShare = this.#pick([0, 0.04, 0.1])
     for (let index = 0; index < count; index++) {
       const afterMs = this.#pause()
       this.#elapsedMs += afterMs
-      const acts = this.#random() < faultShare ? this.#fault() : [this.#send()]
+      const acts = this.#random() < faultShare ? this.#fault() : [this.#work(buildShare)]
       for (const [place, act] of acts.entries()) {
         steps.push({ afterMs: place === 0 ? afterMs : 0, ...act })
       }
@@ -136,6 +150,14 @@ class ScriptWriter {
     }
   }
 
+  #work(buildShare: number): Act {
+    return this.#random() < buildShare ? this.#build() : this.#send()
+  }
+
+  #build(): Act {
+    return { act: 'build snapshot', keep: 1 + below(this.#random, 3) }
+  }
+
   #send(): Act {
     return { act: 'send', command: this.#workload.next(), toOlder: this.#random() < 0.25 }
   }
@@ -154,6 +176,8 @@ class ScriptWriter {
         return [{ act: this.#random() < 0.7 ? 'kill' : 'stop', shards }]
       case 'second process':
         return [{ act: 'start', shards }]
+      case 'snapshots':
+        return this.#snapshots()
       case 'freeze': {
         if (this.#random() < 0.3) {
           return [{ act: 'freeze', forMs: skewed(this.#random, 10, 20_000) }]
@@ -172,6 +196,17 @@ class ScriptWriter {
       case 'strikes':
         return [{ act: 'strike', strikes: this.#strikes() }]
     }
+  }
+
+  /** Mostly they are built; one that is damaged shows at the next start. */
+  #snapshots(): Act[] {
+    const dice = this.#random()
+    const build = this.#build()
+    if (dice < 0.4) return [build]
+    // A builder that is cut off in the middle.
+    if (dice < 0.6) return [build, { act: 'kill', shards: this.#shards() }]
+    if (dice < 0.9) return [{ act: 'damage snapshot' }, { act: 'kill', shards: this.#shards() }]
+    return [{ act: 'snapshots out of reach', forMs: skewed(this.#random, 50, 5000) }]
   }
 
   #jump(): number {

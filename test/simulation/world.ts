@@ -9,6 +9,7 @@ import { type Commit, SimulatedPostgres } from './postgres/simulated-postgres.js
 import { Processes } from './processes.js'
 import { Scheduler } from './scheduler.js'
 import type { Act, Script } from './script.js'
+import { SnapshotShelf } from './snapshot-shelf.js'
 import { opening } from './workload.js'
 
 export interface WorldOutcome extends Pick<Chronicle, 'hits' | 'answers' | 'trace'> {
@@ -28,6 +29,7 @@ export class World {
   readonly #scheduler = new Scheduler()
   readonly #chronicle: Chronicle
   readonly #postgres: SimulatedPostgres
+  readonly #shelf: SnapshotShelf
   readonly #oracle: Oracle
   readonly #processes: Processes
   readonly #clients: Clients
@@ -45,8 +47,9 @@ export class World {
       onHit: (fault) => this.#chronicle.hit(withoutStatement(fault)),
     })
     this.#oracle = new Oracle(() => this.#postgres.tables, script.settings.leaseMs)
+    this.#shelf = new SnapshotShelf(scheduler, choices.of('shelf'))
     const parts = {
-      ...{ script, scheduler, choices },
+      ...{ script, scheduler, choices, shelf: this.#shelf },
       ...{ postgres: this.#postgres, oracle: this.#oracle, chronicle: this.#chronicle },
     }
     this.#clients = new Clients(parts)
@@ -126,6 +129,16 @@ export class World {
         this.#chronicle.hit(act.byMs < 0 ? 'clock set back' : 'clock set forward')
         processes.wallJumpMs += act.byMs
         return
+      case 'build snapshot':
+        processes.buildSnapshot(act.keep)
+        return
+      case 'damage snapshot':
+        if (this.#shelf.damage() !== undefined) this.#chronicle.hit('snapshot damaged')
+        return
+      case 'snapshots out of reach':
+        this.#chronicle.hit(act.act)
+        this.#shelf.away(act.forMs)
+        return
       default:
         this.#troublePostgres(act)
     }
@@ -170,7 +183,18 @@ export class World {
 
 type PostgresAct = Exclude<
   Act,
-  { act: 'send' | 'kill' | 'stop' | 'start' | 'freeze' | 'set clock' }
+  {
+    act:
+      | 'send'
+      | 'kill'
+      | 'stop'
+      | 'start'
+      | 'freeze'
+      | 'set clock'
+      | 'build snapshot'
+      | 'damage snapshot'
+      | 'snapshots out of reach'
+  }
 >
 
 /** Strikes are counted by what they did and when, whatever statement they met. */

@@ -28,6 +28,17 @@ export const bookStatements: readonly Statement[] = [
     },
   },
   {
+    pattern: /^select id, head, digest from daybook\.stream order by id$/,
+    aloneKind: 'read',
+    run({ transaction }) {
+      const rows = transaction
+        .streams()
+        .map(({ id, head, digest }) => ({ id, head: String(head), digest }))
+        .sort((one, other) => one.id - other.id)
+      return { tag: 'SELECT', rows }
+    },
+  },
+  {
     pattern: /^update daybook\.book set record_version = greatest\(record_version, \$1\)$/,
     kind: 'take-over',
     run: (session, [version]) =>

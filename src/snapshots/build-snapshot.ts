@@ -1,0 +1,195 @@
+import { v7 } from 'uuid'
+import { Book } from '../actors/book.js'
+import { type RecoveryPlan, ShardRecovery } from '../actors/shard-recovery.js'
+import type { Clock } from '../clock.js'
+import type { DigestChain } from '../journal/batch.js'
+import type { Database } from '../journal/database.js'
+import type { StreamCounts } from '../journal/message-counts.js'
+import type { JournalStore } from '../journal/session.js'
+import {
+  type BookLayout,
+  readLayout,
+  readStreamEnds,
+  type StreamEnd,
+} from '../journal/take-over.js'
+import { plansOf } from '../recovery.js'
+import { usableSnapshots } from './choose-snapshot.js'
+import { encodeBook } from './encode-book.js'
+import {
+  digestOf,
+  encodeManifest,
+  SnapshotFault,
+  type SnapshotManifest,
+  type SnapshotStream,
+  snapshotVersion,
+} from './manifest.js'
+import type { SnapshotSink, SnapshotStore } from './store.js'
+
+export interface BuildParts {
+  database: Database
+  store: JournalStore
+  snapshots: SnapshotStore
+  clock: Clock
+  random: () => number
+  chain: DigestChain
+  warn(message: string): void
+  onProgress(progress: BuildProgress): void
+}
+
+export interface BuildProgress {
+  step: 'snapshot' | 'journal' | 'storing'
+  stream: number
+  /** Rows or records of the step. */
+  done: number
+  total: number
+}
+
+/** A snapshot that is there, and whether it was made now. */
+export interface Built {
+  snapshot: SnapshotManifest
+  isNew: boolean
+}
+
+/**
+ * Makes a snapshot of the book position at which the journal is now, from the newest usable
+ * snapshot and the journal after it; never from the memory of a server. One shard's book at a time
+ * is in memory. A book that has not moved since its newest snapshot gets no other one.
+ */
+export async function buildSnapshot(parts: BuildParts): Promise<Built> {
+  const { book, ends } = await readPosition(parts.database)
+  const session = await parts.store.open()
+  const usable = await usableSnapshots(parts.snapshots, book, session, parts.warn).finally(() =>
+    session.close(),
+  )
+  if (usable.length > 0 && isAt(usable[0], ends)) return { snapshot: usable[0], isNew: false }
+  for (const previous of [...usable, undefined]) {
+    try {
+      return { snapshot: await build(parts, { book, ends, previous }), isNew: true }
+    } catch (error) {
+      if (!(error instanceof SnapshotFault) || error.code !== 'damaged_snapshot') throw error
+      parts.warn(`snapshot ${previous?.id} is passed over: ${error.message}`)
+    }
+  }
+  throw new Error('a snapshot could not be built from the journal alone')
+}
+
+/** The layout, and where every stream is at one moment: closed under messages. */
+async function readPosition(database: Database): Promise<{ book: BookLayout; ends: StreamEnd[] }> {
+  const connection = await database.connect({ name: 'daybook snapshot' })
+  try {
+    for (;;) {
+      const book = await readLayout(connection)
+      const ends = await readStreamEnds(connection)
+      const known = [...book.closed.flat(), ...book.layout.streams]
+      // Otherwise a generation has been opened in between.
+      if (ends.length === known.length) return { book, ends }
+    }
+  } finally {
+    await connection.end()
+  }
+}
+
+function isAt(snapshot: SnapshotManifest, ends: readonly StreamEnd[]): boolean {
+  return ends.slice(-snapshot.streams.length).every(({ stream, seq }, index) => {
+    const own = snapshot.streams[index]
+    return own.stream === stream && own.seq === seq
+  })
+}
+
+async function build(
+  parts: BuildParts,
+  of: { book: BookLayout; ends: StreamEnd[]; previous: SnapshotManifest | undefined },
+): Promise<SnapshotManifest> {
+  const { bookId, layout, streamOfSlot } = of.book
+  const { clock, random } = parts
+  // Ids are in the order of their making, also if the clock is set back in between.
+  const createdAt = Math.max(clock.now(), (of.previous?.createdAt ?? 0) + 1)
+  const randomBytes = Uint8Array.from({ length: 16 }, () => Math.floor(random() * 256))
+  const snapshot: SnapshotManifest = {
+    version: snapshotVersion,
+    id: v7({ msecs: createdAt, random: randomBytes }),
+    bookId,
+    createdAt,
+    generation: layout.generation,
+    records: of.ends.reduce((sum, { seq }) => sum + seq, 0),
+    streams: [],
+    blocks: [],
+  }
+  const sink = await parts.snapshots.begin(snapshot)
+  try {
+    const counts: StreamCounts[] = []
+    const plans = plansOf(of.book, layout.shards, of.previous)
+    for (const plan of plans) {
+      const stream = layout.streams[plan.place.shard]
+      const end = of.ends.find((candidate) => candidate.stream === stream) as StreamEnd
+      const rebuilt = await rebuild(parts, { ...plan, upTo: of.ends })
+      const own = rebuilt.counts.find((candidate) => candidate.stream === stream) as StreamCounts
+      counts.push(own)
+      snapshot.streams.push({
+        ...end,
+        slots: [...streamOfSlot.keys()].filter((slot) => streamOfSlot[slot] === stream),
+        lastTimeMs: rebuilt.lastTimeMs,
+        sent: own.sent,
+        applied: own.applied,
+        checkpoint: { afterSeq: 0, sent: own.sent.map(() => 0) },
+        currencies: rebuilt.book.accounts.currencies.map(({ code, scale }) => ({ code, scale })),
+        accounts: rebuilt.book.accounts.count,
+        transactions: rebuilt.book.transactions.count,
+        holds: rebuilt.book.holds.count,
+      })
+      await store(parts, snapshot, rebuilt.book, { stream, sink })
+    }
+    for (const own of snapshot.streams) own.checkpoint = checkpointOf(own, counts, layout.streams)
+    await sink.finish(encodeManifest(snapshot))
+    return snapshot
+  } catch (error) {
+    await sink.abandon().catch(() => undefined)
+    throw error
+  }
+}
+
+/** A shard's book as it was at the position. */
+async function rebuild(
+  parts: BuildParts,
+  plan: RecoveryPlan,
+): Promise<{ book: Book; lastTimeMs: number; counts: StreamCounts[] }> {
+  const seed = () => Math.floor(parts.random() * 2 ** 32)
+  const limits = { accountsMax: 0, transactionsMax: 0 }
+  const book = new Book([seed(), seed()], limits, plan.place)
+  const recovery = new ShardRecovery(book, plan, parts)
+  await recovery.warmUp()
+  return { book, lastTimeMs: recovery.lastTimeMs, counts: recovery.counts() }
+}
+
+async function store(
+  parts: BuildParts,
+  snapshot: SnapshotManifest,
+  book: Book,
+  { stream, sink }: { stream: number; sink: SnapshotSink },
+): Promise<void> {
+  const total = book.accounts.count + book.transactions.count + book.holds.count
+  let done = 0
+  for (const { bytes, ...block } of encodeBook(book)) {
+    await sink.put(snapshot.blocks.length, bytes)
+    snapshot.blocks.push({ stream, ...block, bytes: bytes.length, digest: digestOf(bytes) })
+    done += block.rows
+    parts.onProgress({ step: 'storing', stream, done, total })
+  }
+}
+
+/** The last place in the stream before which everything it had sent had been applied. */
+function checkpointOf(
+  { stream, checkpoint }: SnapshotStream,
+  counts: readonly StreamCounts[],
+  streams: readonly number[],
+): SnapshotStream['checkpoint'] {
+  const appliedBy = streams.map((receiver) => {
+    const own = counts.find((candidate) => candidate.stream === receiver)
+    return own?.applied.find(([from]) => from === stream)?.[1] ?? 0
+  })
+  const own = counts.find((candidate) => candidate.stream === stream)
+  const settled = own?.checkpoints.findLast(({ sent }) =>
+    sent.every((count, shard) => count <= appliedBy[shard]),
+  )
+  return settled ?? checkpoint
+}
