@@ -37,8 +37,8 @@ const reservations: PlantedBug[] = [
     'reservation given back twice',
     'what a shard has reserved is given back twice',
     `${coordination}/participant.js`,
-    'book.reservations.release(held.amounts);',
-    'book.reservations.release(held.amounts); if (!book.reservations.isEmpty) book.reservations.release(held.amounts.filter(({ row }) => book.reservations.get(row) !== undefined));',
+    'reservations.release(held.amounts);',
+    'reservations.release(held.amounts); if (!reservations.isEmpty) reservations.release(held.amounts.filter(({ row }) => reservations.get(row) !== undefined));',
   ),
   bug(
     'limits changed while reserved',

@@ -220,7 +220,7 @@ const holds: PlantedBug[] = [
     'expiry not tried again',
     'the expiry of a hold that something undecided prevented is never tried again',
     `${actors}/transaction-executor.js`,
-    'refused: () => book.holds.resume(hold, this.#bench.outputs.nowMs() + expiryRetryMs),',
+    'refused: () => book.holds.postpone(hold),',
     'refused: () => undefined,',
   ),
   bug(

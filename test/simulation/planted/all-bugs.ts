@@ -3,12 +3,14 @@ import { actorBugs } from './actor-bugs.js'
 import { chosenBugs } from './chosen-bugs.js'
 import { journalBugs } from './journal-bugs.js'
 import type { PlantedBug } from './planted-bug.js'
+import { snapshotBugs } from './snapshot-bugs.js'
 
 export const allBugs: readonly PlantedBug[] = [
   ...chosenBugs,
   ...actorBugs,
   ...accountBugs,
   ...journalBugs,
+  ...snapshotBugs,
 ]
 
 const both = 'the shard looks at it, and so does the router: each alone is enough'

@@ -174,8 +174,8 @@ export const chosenBugs: readonly PlantedBug[] = [
     patches: [
       {
         file: `${actors}/holds.js`,
-        from: 'if (this.#holds.get(first.row) === first && !first.busy)',
-        to: 'if (this.#holds.get(first.row) === first)',
+        from: 'return isPending && !hold.busy &&',
+        to: 'return isPending &&',
       },
     ],
   },
