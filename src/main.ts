@@ -38,7 +38,11 @@ async function main(): Promise<void> {
     {
       status: () => node.status,
       shardMetrics: () => node.shardMetrics(),
-      metrics: serverMetrics(() => node.serving?.router),
+      metrics: serverMetrics({
+        router: () => node.serving?.router,
+        status: () => node.status,
+        snapshots: () => node.snapshotGauges,
+      }),
     },
     {
       logger: log,

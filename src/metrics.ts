@@ -9,6 +9,8 @@ import {
 import { refusalOf } from './actors/refusals.js'
 import type { Router } from './actors/router.js'
 import type { ShardGauges, ShardObserver } from './actors/shard-parts.js'
+import type { KeeperGauges } from './snapshots/keeper.js'
+import type { StartStatus } from './start-progress.js'
 
 /** A shard's metrics, kept in its own thread and collected from there as plain data. */
 export function shardMetrics(shard: number): {
@@ -110,10 +112,20 @@ export interface ServerMetrics {
   contentType: string
 }
 
-/** `router` is undefined as long as nothing is served. */
-export function serverMetrics(router: () => Router | undefined): ServerMetrics {
+/** What the metrics of the main thread are taken from. */
+export interface MetricsSources {
+  /** Undefined as long as nothing is served. */
+  router(): Router | undefined
+  status?(): { phase: string } & StartStatus
+  snapshots?(): KeeperGauges | undefined
+}
+
+export function serverMetrics(sources: MetricsSources): ServerMetrics {
+  const { router, status, snapshots } = sources
   const register = new Registry()
   collectDefaultMetrics({ register })
+  if (status !== undefined) watchStart(register, status)
+  if (snapshots !== undefined) watchSnapshots(register, snapshots)
   const seconds = new Histogram({
     name: 'daybook_http_request_seconds',
     help: 'Time from the arrival of a request to its answer',
@@ -165,5 +177,70 @@ export function serverMetrics(router: () => Router | undefined): ServerMetrics {
       const merged = AggregatorRegistry.aggregate([own, ...shards] as object[])
       return await merged.metrics()
     },
+  }
+}
+
+function watchStart(register: Registry, status: () => { phase: string } & StartStatus): void {
+  const registers = [register]
+  new Gauge({
+    name: 'daybook_phase',
+    help: 'Where the process has got to: 1 for the phase that it is in',
+    labelNames: ['phase'],
+    registers,
+    collect() {
+      this.reset()
+      this.set({ phase: status().phase }, 1)
+    },
+  })
+  const gauges: [string, string, (of: StartStatus) => number][] = [
+    ['rows', 'Rows of the snapshot loaded at the start', ({ rowsDone }) => rowsDone],
+    ['rows_total', 'Rows that the snapshot has', ({ rowsTotal }) => rowsTotal],
+    ['records', 'Records of the journal replayed at the start', ({ recordsDone }) => recordsDone],
+    ['records_total', 'Records that were to be replayed', ({ recordsTotal }) => recordsTotal],
+  ]
+  for (const [name, help, read] of gauges) {
+    new Gauge({
+      name: `daybook_start_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(read(status()))
+      },
+    })
+  }
+}
+
+function watchSnapshots(register: Registry, snapshots: () => KeeperGauges | undefined): void {
+  const gauges: [string, string, (of: KeeperGauges) => number][] = [
+    [
+      'daybook_snapshot_created_seconds',
+      'When the newest snapshot was made, in seconds since 1970; 0 if none was',
+      ({ lastCreatedAt }) => lastCreatedAt / 1000,
+    ],
+    [
+      'daybook_snapshot_records',
+      'Records of this generation that the newest snapshot stands for',
+      ({ lastRecords }) => lastRecords,
+    ],
+    ['daybook_snapshot_bytes', 'Bytes of the last snapshot built here', (of) => of.lastBytes],
+    [
+      'daybook_snapshot_build_seconds',
+      'Time that the last build took',
+      ({ lastBuildMs }) => lastBuildMs / 1000,
+    ],
+    ['daybook_snapshot_building', '1 while a snapshot is built', (of) => Number(of.isBuilding)],
+    ['daybook_snapshots_built', 'Snapshots built by this process', ({ built }) => built],
+    ['daybook_snapshots_failed', 'Builds that failed', ({ failed }) => failed],
+  ]
+  for (const [name, help, read] of gauges) {
+    new Gauge({
+      name,
+      help,
+      registers: [register],
+      collect() {
+        const values = snapshots()
+        this.set(values === undefined ? 0 : read(values))
+      },
+    })
   }
 }

@@ -19,7 +19,11 @@ async function openapiDocument(): Promise<object> {
   const status = { phase: 'created', ...notStarted } as const
   const app = await buildServer(
     { clock: systemClock, currencies: new CurrencyList([]), serving: () => undefined },
-    { status: () => status, shardMetrics: async () => [], metrics: serverMetrics(() => undefined) },
+    {
+      status: () => status,
+      shardMetrics: async () => [],
+      metrics: serverMetrics({ router: () => undefined }),
+    },
     { logger: undefined, logRequests: false, logSlowMs: 1, logSample: 0, bodyTimeoutMs: 1000 },
   )
   await app.ready()

@@ -36,7 +36,11 @@ export async function scriptedApi(
       currencies: new CurrencyList([]),
       serving: () => ({ router: shards.router, journal }),
     },
-    { status: () => status, shardMetrics: async () => [], metrics: serverMetrics(() => undefined) },
+    {
+      status: () => status,
+      shardMetrics: async () => [],
+      metrics: serverMetrics({ router: () => undefined }),
+    },
     {
       logger: undefined,
       logRequests: false,

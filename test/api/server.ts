@@ -86,7 +86,7 @@ export async function startApi(t: Teardown, options: ApiServerOptions = {}): Pro
     {
       status: () => node.status,
       shardMetrics: () => node.shardMetrics(),
-      metrics: serverMetrics(() => node.serving?.router),
+      metrics: serverMetrics({ router: () => node.serving?.router }),
     },
     { logger: log, ...config.process },
   )

@@ -243,7 +243,7 @@ t.test('a fault of the server is logged whole and answered without internals', a
     {
       status: () => ({ phase: 'serving', ...notStarted }),
       shardMetrics: async () => [],
-      metrics: serverMetrics(() => undefined),
+      metrics: serverMetrics({ router: () => undefined }),
     },
     {
       logger: pino({}, { write: (line: string) => void lines.push(line) }),
