@@ -1,6 +1,16 @@
+import { directorySnapshotStore } from './directory-store.js'
+import { postgresSnapshotStore } from './postgres-store.js'
+import { s3SnapshotStore } from './s3-store.js'
 import type { SnapshotStore, SnapshotStoreConfig } from './store.js'
 
-/** To be replaced by the branch with the stores. */
+/** The store that `config` names. Nothing is asked of it yet: what cannot be reached shows at its use. */
 export function openSnapshotStore(config: SnapshotStoreConfig): SnapshotStore {
-  throw new Error(`no store of kind ${config.kind} yet`)
+  switch (config.kind) {
+    case 'postgres':
+      return postgresSnapshotStore(config)
+    case 'directory':
+      return directorySnapshotStore(config)
+    case 's3':
+      return s3SnapshotStore(config)
+  }
 }

@@ -1,5 +1,6 @@
 -- Snapshots of the book, unless they are kept elsewhere. One that is being built has no manifest
--- yet; its builder holds the advisory lock (4849333, number) for as long as it lives.
+-- yet; its builder holds the advisory lock (4849333, number) for as long as it lives. One without a
+-- manifest whose lock is free was given up, or is half removed: a sweep removes it.
 
 create table if not exists daybook.snapshot (
   number int generated always as identity primary key,
@@ -21,6 +22,6 @@ create table if not exists daybook.snapshot_block (
 alter table daybook.snapshot_block alter column payload set storage external;
 
 comment on table daybook.snapshot is
-  'A snapshot: the state of all actors at one book position, from which a start goes on. Without a manifest it is being built, or was given up.';
+  'A snapshot: the state of all actors at one book position, from which a start goes on. Without a manifest it is being built or removed, or was given up.';
 comment on column daybook.snapshot.manifest is 'DAYBSNAP, u32 version, SHA-256 of the rest, then msgpack.';
 comment on table daybook.snapshot_block is 'The columns of a snapshot, in blocks that the manifest lists.';
