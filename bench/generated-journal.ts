@@ -94,6 +94,11 @@ export class GeneratedJournal {
 
   async #add(count: number, write: (seq: number) => void): Promise<void> {
     await this.#connection.query('set synchronous_commit = off')
+    // A server that was started meanwhile has raised it.
+    const { rows } = await this.#connection.query<{ epoch: number }>(
+      'select epoch from daybook.stream where id = 1',
+    )
+    const { epoch } = rows[0]
     const end = this.#state.head + count
     while (this.#state.head < end) {
       const { head, digest } = this.#state
@@ -101,8 +106,8 @@ export class GeneratedJournal {
       await this.#connection.query('select daybook.ensure_partition($1)', [newHead])
       this.#batch.restart(head + 1)
       for (let seq = head + 1; seq <= newHead; seq++) write(seq)
-      const { copy, digest: newDigest } = this.#batch.seal(0, digest, this.#chain)
-      const text = fenceText({ stream: 1, epoch: 0, head, digest, newHead, newDigest, copy })
+      const { copy, digest: newDigest } = this.#batch.seal(epoch, digest, this.#chain)
+      const text = fenceText({ stream: 1, epoch, head, digest, newHead, newDigest, copy })
       const tags = await this.#connection.copyIn(text, copy)
       if (tags.at(-1) !== 'COMMIT') throw new Error(`a commit answered ${tags}`)
       this.#state = { head: newHead, digest: newDigest }
