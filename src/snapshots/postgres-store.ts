@@ -65,19 +65,17 @@ class PostgresSnapshotStore implements SnapshotStore {
   async readBlock(name: SnapshotName, number: number): Promise<Buffer> {
     const { bookId, id } = checkedName(name)
     const block = blockName(number)
-    const { rows } = await this.#pool.query<{ payload: Buffer }>({
-      text: `select payload from daybook.snapshot_block b
-             join daybook.snapshot s on s.number = b.snapshot
-             where s.book_id = $1 and s.id = $2 and b.number = $3`,
-      values: [bookId, id, number],
-      // As text a block would travel as hexadecimal digits, twice as long (the types of pg do not
-      // know the option).
-      ...{ binary: true },
-    })
+    // As it is, a bytea travels as hexadecimal digits: more bytes, and three times as slow.
+    const { rows } = await this.#pool.query<{ payload: string }>(
+      `select encode(payload, 'base64') as payload from daybook.snapshot_block b
+       join daybook.snapshot s on s.number = b.snapshot
+       where s.book_id = $1 and s.id = $2 and b.number = $3`,
+      [bookId, id, number],
+    )
     if (rows.length === 0) {
       throw new SnapshotFault('damaged_snapshot', `snapshot ${id} has no ${block}`)
     }
-    return rows[0].payload
+    return Buffer.from(rows[0].payload, 'base64')
   }
 
   async remove(name: SnapshotName): Promise<void> {
