@@ -33,6 +33,11 @@ export class Layout {
     return this.streams[this.#shardOfSlot[slot]]
   }
 
+  /** Stream of each of the 1,024 slots. */
+  streamOfSlots(): Int32Array {
+    return Int32Array.from({ length: slotCount }, (_, slot) => this.streamOf(slot))
+  }
+
   /** Shard of a stream of this generation, or -1. */
   shardOfStream(stream: number): number {
     return this.streams.indexOf(stream)

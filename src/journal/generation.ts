@@ -2,6 +2,7 @@ import { dealSlots, shardsMax } from '../layout.js'
 import type { Queries } from './database.js'
 import { recordVersion } from './record.js'
 import { JournalFault } from './session.js'
+import { slotBytes } from './slot-map.js'
 import { type BookLayout, isSameGeneration, readLayout, underBookLock } from './take-over.js'
 
 /**
@@ -75,13 +76,6 @@ async function addStreams(
     [of.generation, of.owner, of.shards],
   )
   return rows.map((row) => row.id).sort((a, b) => a - b)
-}
-
-/** The slots as the book row keeps them: an int for each, big-endian. */
-function slotBytes(streamOfSlot: Int32Array): Buffer {
-  const bytes = Buffer.alloc(streamOfSlot.length * 4)
-  for (const [slot, stream] of streamOfSlot.entries()) bytes.writeInt32BE(stream, slot * 4)
-  return bytes
 }
 
 function fenced(message: string): JournalFault {

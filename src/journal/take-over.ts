@@ -3,6 +3,7 @@ import type { Queries } from './database.js'
 import { endOldBackends, inTransaction, StillHeldError } from './postgres-session.js'
 import { recordVersion } from './record.js'
 import { JournalFault } from './session.js'
+import { slotsFrom } from './slot-map.js'
 
 /** A book's generations, as one look at its rows saw them. */
 export interface BookLayout {
@@ -15,13 +16,17 @@ export interface BookLayout {
   closed: number[][]
 }
 
-/** Reads the layout and refuses a book whose records this program cannot read. Takes nothing. */
+/**
+ * Reads the layout and refuses a book whose records this program cannot read, or which is only
+ * half restored. Takes nothing.
+ */
 export async function readLayout(connection: Queries): Promise<BookLayout> {
   // One statement sees one state: a generation that opens meanwhile is there as a whole or not at all.
   const { rows } = await connection.query<BookRow>(
     `select id, generation, slots, record_version,
        (select coalesce(json_agg(stream order by stream.generation, stream.id), '[]')
-        from (select id, generation, closed from daybook.stream) stream) as streams
+        from (select id, generation, closed from daybook.stream) stream) as streams,
+       exists (select from daybook.origin where finished_at is null) as restoring
      from daybook.book`,
   )
   return layoutOf(rows[0])
@@ -123,6 +128,15 @@ class LayoutChangedError extends Error {
   }
 }
 
+/** A restore into this database is under way, or was broken off: what is there is not a book yet. */
+class HalfRestoredError extends Error {
+  readonly code = 'half_restored'
+
+  constructor() {
+    super('the book is half restored: run `daybook restore` again, into this database')
+  }
+}
+
 interface BookRow {
   id: string
   generation: number
@@ -130,20 +144,19 @@ interface BookRow {
   record_version: number
   /** By generation, then by id. */
   streams: { id: number; generation: number; closed: boolean }[]
+  restoring: boolean
 }
 
 function layoutOf(book: BookRow | undefined): BookLayout {
   if (book === undefined) throw new Error('the table daybook.book has no row')
+  if (book.restoring) throw new HalfRestoredError()
   if (book.record_version > recordVersion) {
     throw new JournalFault(
       'newer_version',
       `the book has records of version ${book.record_version}; this program reads up to ${recordVersion}`,
     )
   }
-  const streamOfSlot = new Int32Array(book.slots.length / 4)
-  for (let slot = 0; slot < streamOfSlot.length; slot++) {
-    streamOfSlot[slot] = book.slots.readInt32BE(slot * 4)
-  }
+  const streamOfSlot = slotsFrom(book.slots)
   const layout = new Layout(book.generation, streamOfSlot)
   const closed = new Map<number, number[]>()
   const newest: number[] = []

@@ -15,7 +15,7 @@ export const bookStatements: readonly Statement[] = [
   },
   {
     pattern:
-      /^select id, generation, slots, record_version, \(select coalesce\(json_agg\(stream order by stream\.generation, stream\.id\), '\[\]'\) from \(select id, generation, closed from daybook\.stream\) stream\) as streams from daybook\.book$/,
+      /^select id, generation, slots, record_version, \(select coalesce\(json_agg\(stream order by stream\.generation, stream\.id\), '\[\]'\) from \(select id, generation, closed from daybook\.stream\) stream\) as streams, exists \(select from daybook\.origin where finished_at is null\) as restoring from daybook\.book$/,
     aloneKind: 'read',
     run({ transaction }) {
       const { id, generation, slots, recordVersion } = transaction.book
@@ -23,7 +23,14 @@ export const bookStatements: readonly Statement[] = [
         .streams()
         .map((row) => ({ id: row.id, generation: row.generation, closed: row.closed }))
         .sort((one, other) => one.generation - other.generation || one.id - other.id)
-      const row = { id, generation, slots, record_version: recordVersion, streams }
+      const row = {
+        id,
+        generation,
+        slots,
+        record_version: recordVersion,
+        streams,
+        restoring: false,
+      }
       return { tag: 'SELECT', rows: [row] }
     },
   },
