@@ -22,7 +22,7 @@ import type { SnapshotBuilder } from './snapshots/builder.js'
 import { type KeeperGauges, SnapshotKeeper } from './snapshots/keeper.js'
 import { openSnapshotStore } from './snapshots/open-store.js'
 import { lastSnapshot } from './snapshots/schedule.js'
-import type { SnapshotStoreConfig } from './snapshots/store.js'
+import { snapshotStoreConfig } from './snapshots/store-config.js'
 import { StartProgress, type StartStatus } from './start-progress.js'
 
 /**
@@ -129,7 +129,9 @@ export class DaybookNode {
     const store =
       snapshots === undefined
         ? undefined
-        : openSnapshotStore(storeConfig(snapshots, connectionString, process.commitTimeoutMs))
+        : openSnapshotStore(
+            snapshotStoreConfig(snapshots, connectionString, process.commitTimeoutMs),
+          )
     try {
       return await recover({
         database,
@@ -165,7 +167,7 @@ export class DaybookNode {
       connectionString,
       timeoutMs: process.commitTimeoutMs,
       digestKey: book.digestKey,
-      snapshots: storeConfig(snapshots, connectionString, process.commitTimeoutMs),
+      snapshots: snapshotStoreConfig(snapshots, connectionString, process.commitTimeoutMs),
       keep: snapshots.kept,
     }
   }
@@ -279,7 +281,7 @@ export class DaybookNode {
         snapshots:
           process.snapshots === undefined
             ? undefined
-            : storeConfig(process.snapshots, connectionString, process.commitTimeoutMs),
+            : snapshotStoreConfig(process.snapshots, connectionString, process.commitTimeoutMs),
       },
       {
         onFrame: (frame) => {
@@ -329,14 +331,4 @@ export class DaybookNode {
     this.#phase = phase
     this.#log.info({ ...this.status }, `node is ${phase.replaceAll('_', ' ')}`)
   }
-}
-
-/** The store of the settings; Postgres is the one that has the journal. */
-function storeConfig(
-  { store }: SnapshotSettings,
-  connectionString: string,
-  timeoutMs: number,
-): SnapshotStoreConfig {
-  if (store.kind === 'postgres') return { kind: 'postgres', connectionString, timeoutMs }
-  return store.kind === 's3' ? { ...store, timeoutMs } : store
 }

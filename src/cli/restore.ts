@@ -11,6 +11,7 @@ import {
   ExitCode,
   UsageError,
 } from './command.js'
+import { openSnapshots } from './snapshot-access.js'
 
 export const restoreCommand: Command = {
   name: 'restore',
@@ -49,8 +50,12 @@ async function runRestore(words: CommandWords, context: CommandContext): Promise
     from === undefined ? await bookAccess(context) : accessTo(databaseAddress('--from', from))
   const startedAt = performance.now()
   const result = await restore({
-    source: { database: source.database, store: postgresStore(source.database) },
-    target: { connectionString: target },
+    source: {
+      database: source.database,
+      store: postgresStore(source.database),
+      ...snapshotsOf(context, source.connectionString),
+    },
+    target: { connectionString: target, ...snapshotsOf(context, target) },
     to: point,
     chain: digestChain(context.config.book.digestKey),
     onProgress: (done, total) => context.progress.report('records', done, total),
@@ -60,6 +65,12 @@ async function runRestore(words: CommandWords, context: CommandContext): Promise
   const seconds = (performance.now() - startedAt) / 1000
   context.print({ ...result, seconds }, () => inWords(result, seconds))
   return ExitCode.fine
+}
+
+/** Nothing if snapshots are off. */
+function snapshotsOf(context: CommandContext, connectionString: string) {
+  const isOff = context.config.process.snapshots === undefined
+  return isOff ? {} : { snapshots: openSnapshots(context, connectionString) }
 }
 
 /** Reads what stands behind --to. */

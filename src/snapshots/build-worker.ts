@@ -72,7 +72,7 @@ export async function build(task: BuildTask): Promise<BuildSummary> {
       holds: sum('holds'),
       bytes: blocks.reduce((total, { bytes }) => total + bytes, 0),
       last: lastSnapshot(snapshot),
-      removed: await pruneSnapshots(snapshots, bookId, task.keep),
+      removed: (await pruneSnapshots(snapshots, bookId, task.keep)).removed,
     }
   } finally {
     await snapshots.close()

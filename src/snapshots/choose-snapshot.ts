@@ -18,16 +18,39 @@ export async function usableSnapshots(
   const usable: SnapshotManifest[] = []
   for (const stored of await listed(store, book.bookId, warn)) {
     try {
-      const snapshot = decodeManifest(stored.manifest)
-      assertOfBook(snapshot, stored, book)
-      await assertOfJournal(snapshot, session)
-      usable.push(snapshot)
+      usable.push(await readSnapshot(stored, book, session))
     } catch (error) {
       if (!(error instanceof SnapshotFault) || error.code === 'newer_version') throw error
       warn(`snapshot ${stored.id} is passed over: ${error.message}`)
     }
   }
   return usable
+}
+
+/** Why a start would not use the snapshot; undefined if it would. */
+export async function snapshotFault(
+  stored: StoredSnapshot,
+  book: BookLayout,
+  session: JournalSession,
+): Promise<string | undefined> {
+  try {
+    await readSnapshot(stored, book, session)
+    return undefined
+  } catch (error) {
+    if (error instanceof SnapshotFault) return error.message
+    throw error
+  }
+}
+
+async function readSnapshot(
+  stored: StoredSnapshot,
+  book: BookLayout,
+  session: JournalSession,
+): Promise<SnapshotManifest> {
+  const snapshot = decodeManifest(stored.manifest)
+  assertOfBook(snapshot, stored, book)
+  await assertOfJournal(snapshot, session)
+  return snapshot
 }
 
 async function listed(
