@@ -31,11 +31,13 @@ export class SnapshotKeeper {
   readonly #options: KeeperOptions
   readonly #builder: SnapshotBuilder
   readonly #schedule: SnapshotSchedule
+  #last: LastSnapshot | undefined
   readonly #counts = { lastBytes: 0, lastBuildMs: 0, built: 0, failed: 0 }
 
   /** `last` is the snapshot from which the book was started, if there is one. */
   constructor(options: KeeperOptions, last: LastSnapshot | undefined) {
     this.#options = options
+    this.#last = last
     this.#builder = new SnapshotBuilder(options.task)
     const { clock, policy, generation, records, log } = options
     this.#schedule = new SnapshotSchedule(
@@ -55,10 +57,10 @@ export class SnapshotKeeper {
   }
 
   get gauges(): KeeperGauges {
-    const { last, isBuilding } = this.#schedule
+    const { isBuilding } = this.#schedule
     return {
-      lastCreatedAt: last.createdAt,
-      lastRecords: last.records,
+      lastCreatedAt: this.#last?.createdAt ?? 0,
+      lastRecords: this.#last?.records ?? 0,
       ...this.#counts,
       isBuilding,
     }
@@ -80,6 +82,7 @@ export class SnapshotKeeper {
     this.#counts.lastBuildMs = buildMs
     this.#counts.built += 1
     log.info({ snapshot: { ...built, buildMs } }, 'a snapshot has been built')
+    this.#last = last
     return last
   }
 }

@@ -38,7 +38,7 @@ export function lastSnapshot({
   return { generation, createdAt, records }
 }
 
-const checkPeriodMs = 2000
+const checkPeriodMs = 1000
 /** After a build that failed the next one waits. */
 const retryDelayMs = 60_000
 
@@ -62,10 +62,6 @@ export class SnapshotSchedule {
     // A book in its first generation has nothing behind it.
     this.#last = last ?? { generation: 1, records: 0, createdAt: parts.clock.now() }
     this.#wait()
-  }
-
-  get last(): LastSnapshot {
-    return this.#last
   }
 
   get isBuilding(): boolean {

@@ -12,6 +12,8 @@ import type { JournalSession, JournalStore, SealedBatch } from '../../src/journa
 import { slotCount } from '../../src/key.js'
 import type { Layout } from '../../src/layout.js'
 import { recover } from '../../src/recovery.js'
+import type { SnapshotManifest } from '../../src/snapshots/manifest.js'
+import type { SnapshotStore } from '../../src/snapshots/store.js'
 import type { TestClock } from './test-clock.js'
 
 /** What a test may put in the way of a process; each calls `next` to let it go on, or does not. */
@@ -35,6 +37,9 @@ export interface EngineOptions {
   watch?: ProcessWatch
   shard?: Partial<Omit<ShardOptions, 'plan'>>
   router?: Partial<RouterLimits>
+  /** Where snapshots are, if there are any. */
+  snapshots?: SnapshotStore
+  onWarning?: (message: string) => void
   random?: () => number
 }
 
@@ -49,6 +54,8 @@ export class EngineProcess {
   shards: Shard[] = []
   router!: Router
   layout!: Layout
+  /** The snapshot from which the shards were started. */
+  startedFrom: SnapshotManifest | undefined
   fault: Error | undefined
   /** Calls to the store that have not returned yet. */
   #calls = 0
@@ -74,9 +81,10 @@ export class EngineProcess {
   /** The phases of src/recovery.ts, with the shards in this thread. */
   async start(): Promise<void> {
     const shards = this.#options.shards ?? 1
-    const { layout } = await recover({
+    const { layout, snapshot } = await recover({
       database: this.#database,
       shards,
+      ...this.#snapshots,
       store: this.#store,
       clock: this.#clock,
       chain: digestChain(),
@@ -86,10 +94,11 @@ export class EngineProcess {
       commitTimeoutMs: 5000,
       startShard: (plan) => this.#startShard(plan),
       enter: () => undefined,
-      log: () => undefined,
+      log: (message) => this.#options.onWarning?.(message),
       onTrouble: () => undefined,
     })
     this.layout = layout
+    this.startedFrom = snapshot
     this.router = new Router(
       this.#clock,
       {
@@ -112,6 +121,11 @@ export class EngineProcess {
 
   readonly #early: ArrayBuffer[] = []
 
+  get #snapshots(): { snapshots?: SnapshotStore } {
+    const { snapshots } = this.#options
+    return snapshots === undefined ? {} : { snapshots }
+  }
+
   #startShard(plan: RecoveryPlan): Shard {
     const shard = new Shard(
       {
@@ -126,6 +140,7 @@ export class EngineProcess {
       {
         clock: this.#clock,
         store: this.#store,
+        ...this.#snapshots,
         random: this.#options.random ?? Math.random,
         chain: digestChain(),
         send: (frame) => {
@@ -153,7 +168,7 @@ export class EngineProcess {
         },
       },
     )
-    this.shards.push(shard)
+    this.shards[plan.place.shard] = shard
     return shard
   }
 

@@ -2,6 +2,7 @@ import { bookDigest } from '../../src/actors/digest.js'
 import type { Router } from '../../src/actors/router.js'
 import type { Shard } from '../../src/actors/shard.js'
 import { type JournalReader, postgresReader } from '../../src/journal/reader.js'
+import type { SnapshotManifest } from '../../src/snapshots/manifest.js'
 import { EngineClient } from './engine-client.js'
 import { type EngineOptions, EngineProcess } from './engine-process.js'
 import { TestClock } from './test-clock.js'
@@ -51,6 +52,11 @@ export class Engine extends EngineClient {
 
   get router(): Router {
     return this.#process.router
+  }
+
+  /** The snapshot from which the process was started. */
+  get startedFrom(): SnapshotManifest | undefined {
+    return this.#process.startedFrom
   }
 
   /** The fault that stopped the shard, if one did. */

@@ -3,6 +3,7 @@ import { type BookRows, readBookRows, streamsOf } from '../../src/journal/book-r
 import { migrate } from '../../src/journal/migrate.js'
 import { withClient } from '../actors/book-database.js'
 import { Engine } from '../actors/engine.js'
+import type { EngineOptions } from '../actors/engine-process.js'
 import { below, randomOf } from '../actors/random.js'
 import type { TemporaryPostgres } from '../postgres.js'
 
@@ -11,6 +12,17 @@ export interface Mark {
   rows: BookRows
   timeMs: number
   digest: bigint
+}
+
+export interface SampleOptions {
+  /** Of each generation in turn. */
+  shards: number[]
+  seed?: number
+  /** In each generation, with a mark after each. */
+  rounds?: number
+  /** What the engine on that database gets besides. */
+  engine?: (connectionString: string) => Partial<EngineOptions>
+  onMark?: () => Promise<void>
 }
 
 /**
@@ -28,19 +40,24 @@ export class SampleBook {
   static async make(
     t: Pick<Test, 'teardown'>,
     postgres: TemporaryPostgres,
-    { shards, seed = 1, rounds = 4 }: { shards: number[]; seed?: number; rounds?: number },
+    { shards, seed = 1, rounds = 4, engine: options, onMark }: SampleOptions,
   ): Promise<SampleBook> {
     const connectionString = await postgres.createDatabase()
     await withClient(connectionString, migrate)
-    const engine = await Engine.start({ connectionString, shards: shards[0] })
+    const engine = await Engine.start({
+      connectionString,
+      shards: shards[0],
+      ...options?.(connectionString),
+    })
     t.teardown(() => engine.close())
     const book = new SampleBook(connectionString, engine, seed)
     await book.#open()
     for (const [index, count] of shards.entries()) {
-      if (index > 0) await engine.restart(count)
+      if (index > 0) await engine.pump(engine.restart(count), 1)
       for (let round = 0; round < rounds; round++) {
         await book.live()
         await book.mark()
+        await onMark?.()
       }
     }
     return book
