@@ -11,10 +11,11 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { openSnapshotStore } from '../../src/snapshots/open-store.js'
+import { removeUnlessFinished } from '../../src/snapshots/removed-folder.js'
 import { type Teardown, temporaryFolder } from '../postgres.js'
 import { BuildingProcess } from './killed-builder.js'
 import {
@@ -123,6 +124,34 @@ t.test('of a builder that cannot be seen from here, only time tells', async (t) 
   t.same(await remains(bookId), [])
 })
 
+t.test('a finished snapshot is not swept, however old', async (t) => {
+  const { store, path, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  await storeSnapshot(store, name)
+  const before = await remains(name.bookId)
+  const folder = join(path, name.bookId, name.id)
+  for (const each of [folder, dirname(folder)]) await utimes(each, 0, 0)
+  t.equal(await store.sweep(name.bookId), 0)
+  t.equal((await stat(dirname(folder))).mtimeMs, 0, 'nor put aside for a moment')
+  // As a sweep does that had looked before it was finished.
+  t.equal(await removeUnlessFinished(folder), false)
+  t.same(await remains(name.bookId), before)
+  t.equal((await store.list(name.bookId)).length, 1)
+})
+
+t.test('errors of the system carry on as they are', async (t) => {
+  const { store, path } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  await mkdir(path, { recursive: true })
+  await writeFile(join(path, name.bookId), 'a file instead of a folder')
+  const refused = { code: 'ENOTDIR' }
+  await t.rejects(store.list(name.bookId), refused)
+  await t.rejects(store.sweep(name.bookId), refused)
+  await t.rejects(store.readBlock(name, 0), refused)
+  await t.rejects(store.remove(name), refused)
+  await t.rejects(store.begin(name), { code: 'EEXIST' })
+})
+
 t.test('a removal that was cut off is finished by a sweep', async (t) => {
   const { store, path, remains } = await fixture(t)
   const name = { bookId: newBookId(), id: newSnapshotId() }
@@ -175,6 +204,10 @@ t.test('all is on the disk before the manifest, and that before the end', watchi
   )
   for (const each of ['kept', 'snapshots', name.bookId])
     t.ok(synced.includes(`before ${each}`), each)
+  t.notOk(
+    synced.some((line) => line.endsWith(' manifest')),
+    'it appears with all its bytes',
+  )
   t.equal(synced.at(-1), `after ${name.id}`)
 })
 
