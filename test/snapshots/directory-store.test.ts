@@ -16,8 +16,9 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { openSnapshotStore } from '../../src/snapshots/open-store.js'
 import { removeUnlessFinished } from '../../src/snapshots/removed-folder.js'
+import { until } from '../journal/faulty-store.js'
 import { type Teardown, temporaryFolder } from '../postgres.js'
-import { BuildingProcess } from './killed-builder.js'
+import { BuildingProcess, startBuildingThread } from './killed-builder.js'
 import {
   manifestOf,
   newBookId,
@@ -49,6 +50,8 @@ async function namesIn(folder: string): Promise<string[]> {
 }
 
 storeContract(t, fixture)
+
+const onLinux = { skip: process.platform !== 'linux' && 'it takes /proc' }
 
 t.test('the folder of a snapshot is as it is described, and nobody else may read it', async (t) => {
   const { store, path } = await fixture(t)
@@ -87,20 +90,28 @@ t.test('what a killed builder has left is swept, and not before it is dead', asy
   t.equal(await store.sweep(bookId), 0)
 })
 
-t.test(
-  'a process that has only the number of the builder does not keep its snapshot',
-  async (t) => {
-    const { store, path, remains } = await fixture(t)
-    const name = { bookId: newBookId(), id: newSnapshotId() }
-    await store.begin(name)
-    const file = join(path, name.bookId, name.id, 'builder')
-    const builder = JSON.parse(await readFile(file, 'utf8'))
-    t.equal(builder.pid, process.pid)
-    await writeFile(file, JSON.stringify({ ...builder, start: `${builder.start}0` }))
-    t.equal(await store.sweep(name.bookId), 1)
-    t.same(await remains(name.bookId), [])
-  },
-)
+t.test('what a thread has left is swept while its process goes on', onLinux, async (t) => {
+  const { store, path, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  const thread = await startBuildingThread(t, { kind: 'directory', path }, name)
+  t.equal(await store.sweep(name.bookId), 0)
+  await thread.terminate()
+  // The system may take a moment to forget it.
+  await until(async () => (await store.sweep(name.bookId)) === 1)
+  t.same(await remains(name.bookId), [])
+})
+
+t.test('who has only the number of the builder does not keep its snapshot', async (t) => {
+  const { store, path, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  await store.begin(name)
+  const file = join(path, name.bookId, name.id, 'builder')
+  const builder = JSON.parse(await readFile(file, 'utf8'))
+  t.match(builder, { thread: new RegExp(`^${process.pid}\\b`), place: /./, start: /./ })
+  await writeFile(file, JSON.stringify({ ...builder, start: `${builder.start}0` }))
+  t.equal(await store.sweep(name.bookId), 1)
+  t.same(await remains(name.bookId), [])
+})
 
 t.test('of a builder that cannot be seen from here, only time tells', async (t) => {
   const { store, path, remains } = await fixture(t)
@@ -109,9 +120,9 @@ t.test('of a builder that cannot be seen from here, only time tells', async (t) 
   for (const id of [elsewhere, unreadable, nameless]) await store.begin({ bookId, id })
   const folder = (id: string) => join(path, bookId, id)
   // A number that nobody has, of another machine.
-  const other = { pid: 2 ** 30, place: 'another', start: '1' }
+  const other = { thread: String(2 ** 30), place: 'another', start: '1' }
   await writeFile(join(folder(elsewhere), 'builder'), JSON.stringify(other))
-  await writeFile(join(folder(unreadable), 'builder'), '{"pid":')
+  await writeFile(join(folder(unreadable), 'builder'), '{"thread":')
   await rm(join(folder(nameless), 'builder'))
   const age = async (hours: number) => {
     const time = Date.now() / 1000 - hours * 3600
@@ -186,11 +197,7 @@ t.test('a builder whose folder is gone cannot finish', async (t) => {
   t.same(await store.list(name.bookId), [])
 })
 
-const watching = {
-  skip: process.platform !== 'linux' && 'only /proc tells what a number of a file means',
-}
-
-t.test('all is on the disk before the manifest, and that before the end', watching, async (t) => {
+t.test('all is on the disk before the manifest, and that before the end', onLinux, async (t) => {
   const { store, path } = await fixture(t)
   const name = { bookId: newBookId(), id: newSnapshotId() }
   const folder = join(path, name.bookId, name.id)

@@ -3,7 +3,7 @@ import t from 'tap'
 import { removeForsaken } from '../../src/snapshots/postgres-unfinished.js'
 import { until } from '../journal/faulty-store.js'
 import { type Teardown, temporaryPostgres } from '../postgres.js'
-import { BuildingProcess } from './killed-builder.js'
+import { BuildingProcess, startBuildingThread } from './killed-builder.js'
 import { backends, config, open, postgresFixture } from './postgres-fixture.js'
 import {
   manifestOf,
@@ -74,6 +74,16 @@ t.test('what a killed builder has left is swept, and not before it is dead', asy
   t.equal(swept, 1)
   t.same(await remains(bookId), before)
   t.equal(await store.sweep(bookId), 0)
+})
+
+t.test('what a thread has left is swept while its process goes on', async (t) => {
+  const { store, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  const thread = await startBuildingThread(t, config(connectionString), name)
+  t.equal(await store.sweep(name.bookId), 0)
+  await thread.terminate()
+  await until(async () => (await store.sweep(name.bookId)) === 1)
+  t.same(await remains(name.bookId), [])
 })
 
 t.test('a sweep that had looked before it was finished leaves it whole', async (t) => {
