@@ -101,6 +101,10 @@ export class DaybookNode {
       await client.end().catch(() => undefined)
     }
     const { layout, snapshot } = await this.#recover(connectionString)
+    if (snapshot !== undefined) {
+      const { id, generation, records } = snapshot
+      this.#log.info({ snapshot: { id, generation, records } }, 'started from a snapshot')
+    }
     this.#serving = this.#wire(layout, connectionString)
     for (const frame of this.#early.splice(0)) this.#serving.router.receive(frame)
     this.#enter('serving')

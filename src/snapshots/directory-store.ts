@@ -95,7 +95,7 @@ class DirectorySnapshotStore implements SnapshotStore {
 
 /**
  * Whether nobody builds a snapshot any more. A builder that can be seen from here has ended when its
- * process has, so that one that crashes again and again does not fill the disk. Of any other, in
+ * thread has, so that one that crashes again and again does not fill the disk. Of any other, in
  * another container or on another machine that shares the folder, only time can tell: what has not
  * changed for a day is nobody's. To be wrong about it fails a build and nothing else.
  */

@@ -18,6 +18,8 @@ export const scripts = {
   'commit delayed': 'connections',
   'connection delayed': 'connections',
   'disk full': 'disk-full',
+  'killed while it builds a snapshot': 'snapshots',
+  'snapshot damaged': 'snapshots',
 } as const
 
 export type Fault = keyof typeof scripts

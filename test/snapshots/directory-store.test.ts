@@ -11,12 +11,14 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { openSnapshotStore } from '../../src/snapshots/open-store.js'
+import { removeUnlessFinished } from '../../src/snapshots/removed-folder.js'
+import { until } from '../journal/faulty-store.js'
 import { type Teardown, temporaryFolder } from '../postgres.js'
-import { BuildingProcess } from './killed-builder.js'
+import { BuildingProcess, startBuildingThread } from './killed-builder.js'
 import {
   manifestOf,
   newBookId,
@@ -48,6 +50,8 @@ async function namesIn(folder: string): Promise<string[]> {
 }
 
 storeContract(t, fixture)
+
+const onLinux = { skip: process.platform !== 'linux' && 'it takes /proc' }
 
 t.test('the folder of a snapshot is as it is described, and nobody else may read it', async (t) => {
   const { store, path } = await fixture(t)
@@ -86,20 +90,28 @@ t.test('what a killed builder has left is swept, and not before it is dead', asy
   t.equal(await store.sweep(bookId), 0)
 })
 
-t.test(
-  'a process that has only the number of the builder does not keep its snapshot',
-  async (t) => {
-    const { store, path, remains } = await fixture(t)
-    const name = { bookId: newBookId(), id: newSnapshotId() }
-    await store.begin(name)
-    const file = join(path, name.bookId, name.id, 'builder')
-    const builder = JSON.parse(await readFile(file, 'utf8'))
-    t.equal(builder.pid, process.pid)
-    await writeFile(file, JSON.stringify({ ...builder, start: `${builder.start}0` }))
-    t.equal(await store.sweep(name.bookId), 1)
-    t.same(await remains(name.bookId), [])
-  },
-)
+t.test('what a thread has left is swept while its process goes on', onLinux, async (t) => {
+  const { store, path, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  const thread = await startBuildingThread(t, { kind: 'directory', path }, name)
+  t.equal(await store.sweep(name.bookId), 0)
+  await thread.terminate()
+  // The system may take a moment to forget it.
+  await until(async () => (await store.sweep(name.bookId)) === 1)
+  t.same(await remains(name.bookId), [])
+})
+
+t.test('who has only the number of the builder does not keep its snapshot', async (t) => {
+  const { store, path, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  await store.begin(name)
+  const file = join(path, name.bookId, name.id, 'builder')
+  const builder = JSON.parse(await readFile(file, 'utf8'))
+  t.match(builder, { thread: new RegExp(`^${process.pid}\\b`), place: /./, start: /./ })
+  await writeFile(file, JSON.stringify({ ...builder, start: `${builder.start}0` }))
+  t.equal(await store.sweep(name.bookId), 1)
+  t.same(await remains(name.bookId), [])
+})
 
 t.test('of a builder that cannot be seen from here, only time tells', async (t) => {
   const { store, path, remains } = await fixture(t)
@@ -108,9 +120,9 @@ t.test('of a builder that cannot be seen from here, only time tells', async (t) 
   for (const id of [elsewhere, unreadable, nameless]) await store.begin({ bookId, id })
   const folder = (id: string) => join(path, bookId, id)
   // A number that nobody has, of another machine.
-  const other = { pid: 2 ** 30, place: 'another', start: '1' }
+  const other = { thread: String(2 ** 30), place: 'another', start: '1' }
   await writeFile(join(folder(elsewhere), 'builder'), JSON.stringify(other))
-  await writeFile(join(folder(unreadable), 'builder'), '{"pid":')
+  await writeFile(join(folder(unreadable), 'builder'), '{"thread":')
   await rm(join(folder(nameless), 'builder'))
   const age = async (hours: number) => {
     const time = Date.now() / 1000 - hours * 3600
@@ -121,6 +133,34 @@ t.test('of a builder that cannot be seen from here, only time tells', async (t) 
   await age(25)
   t.equal(await store.sweep(bookId), 3)
   t.same(await remains(bookId), [])
+})
+
+t.test('a finished snapshot is not swept, however old', async (t) => {
+  const { store, path, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  await storeSnapshot(store, name)
+  const before = await remains(name.bookId)
+  const folder = join(path, name.bookId, name.id)
+  for (const each of [folder, dirname(folder)]) await utimes(each, 0, 0)
+  t.equal(await store.sweep(name.bookId), 0)
+  t.equal((await stat(dirname(folder))).mtimeMs, 0, 'nor put aside for a moment')
+  // As a sweep does that had looked before it was finished.
+  t.equal(await removeUnlessFinished(folder), false)
+  t.same(await remains(name.bookId), before)
+  t.equal((await store.list(name.bookId)).length, 1)
+})
+
+t.test('errors of the system carry on as they are', async (t) => {
+  const { store, path } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  await mkdir(path, { recursive: true })
+  await writeFile(join(path, name.bookId), 'a file instead of a folder')
+  const refused = { code: 'ENOTDIR' }
+  await t.rejects(store.list(name.bookId), refused)
+  await t.rejects(store.sweep(name.bookId), refused)
+  await t.rejects(store.readBlock(name, 0), refused)
+  await t.rejects(store.remove(name), refused)
+  await t.rejects(store.begin(name), { code: 'EEXIST' })
 })
 
 t.test('a removal that was cut off is finished by a sweep', async (t) => {
@@ -157,11 +197,7 @@ t.test('a builder whose folder is gone cannot finish', async (t) => {
   t.same(await store.list(name.bookId), [])
 })
 
-const watching = {
-  skip: process.platform !== 'linux' && 'only /proc tells what a number of a file means',
-}
-
-t.test('all is on the disk before the manifest, and that before the end', watching, async (t) => {
+t.test('all is on the disk before the manifest, and that before the end', onLinux, async (t) => {
   const { store, path } = await fixture(t)
   const name = { bookId: newBookId(), id: newSnapshotId() }
   const folder = join(path, name.bookId, name.id)
@@ -175,6 +211,10 @@ t.test('all is on the disk before the manifest, and that before the end', watchi
   )
   for (const each of ['kept', 'snapshots', name.bookId])
     t.ok(synced.includes(`before ${each}`), each)
+  t.notOk(
+    synced.some((line) => line.endsWith(' manifest')),
+    'it appears with all its bytes',
+  )
   t.equal(synced.at(-1), `after ${name.id}`)
 })
 

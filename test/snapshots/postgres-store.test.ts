@@ -1,83 +1,21 @@
 import pg from 'pg'
 import t from 'tap'
-import { migrate } from '../../src/journal/migrate.js'
-import { openSnapshotStore } from '../../src/snapshots/open-store.js'
-import type { SnapshotStore, SnapshotStoreConfig } from '../../src/snapshots/store.js'
-import { PostgresProxy } from '../e2e/proxy.js'
+import { removeForsaken } from '../../src/snapshots/postgres-unfinished.js'
 import { until } from '../journal/faulty-store.js'
 import { type Teardown, temporaryPostgres } from '../postgres.js'
-import { BuildingProcess } from './killed-builder.js'
+import { BuildingProcess, startBuildingThread } from './killed-builder.js'
+import { backends, config, open, postgresFixture } from './postgres-fixture.js'
 import {
   manifestOf,
   newBookId,
   newSnapshotId,
-  type StoreFixture,
   storeContract,
   storeSnapshot,
 } from './store-contract.js'
 
 const postgres = await temporaryPostgres(t)
 const connectionString = await postgres.createDatabase()
-
-interface PostgresFixture extends StoreFixture {
-  /** Somebody else's connection. */
-  client: pg.Client
-}
-
-async function fixture(t: Teardown): Promise<PostgresFixture> {
-  const client = await connect(t)
-  const remains = async (bookId: string) => {
-    const { rows } = await client.query<{ id: string; number: number | null }>(
-      `select s.id, b.number from daybook.snapshot s
-       left join daybook.snapshot_block b on b.snapshot = s.number
-       where book_id = $1 order by s.id, b.number`,
-      [bookId],
-    )
-    return rows.map(({ id, number }) => `${id} ${number}`)
-  }
-  return {
-    client,
-    store: open(t, connectionString),
-    other: open(t, connectionString),
-    remains,
-    async loseBlock({ id }, number) {
-      await client.query(
-        `delete from daybook.snapshot_block b using daybook.snapshot s
-         where s.number = b.snapshot and s.id = $1 and b.number = $2`,
-        [id, number],
-      )
-    },
-  }
-}
-
-async function connect(t: Teardown): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString })
-  client.on('error', () => undefined)
-  await client.connect()
-  t.teardown(() => client.end())
-  return client
-}
-
-function open(t: Teardown, address: string, timeoutMs = 20_000): SnapshotStore {
-  const store = openSnapshotStore(config(address, timeoutMs))
-  t.teardown(() => store.close())
-  return store
-}
-
-function config(address: string, timeoutMs = 20_000): SnapshotStoreConfig {
-  return { kind: 'postgres', connectionString: address, timeoutMs }
-}
-
-/** What the server knows of the connections of snapshots: number of the process, and what it does. */
-async function backends(client: pg.Client): Promise<pg.QueryResultRow[]> {
-  const { rows } = await client.query(
-    `select pid, state, xact_start, backend_xmin, wait_event_type from pg_stat_activity
-     where application_name = 'daybook snapshots' and datname = current_database()`,
-  )
-  return rows
-}
-
-await migrate(await connect(t))
+const fixture = (t: Teardown) => postgresFixture(t, connectionString)
 
 storeContract(t, fixture)
 
@@ -92,6 +30,27 @@ t.test('no transaction is open while a snapshot is built', async (t) => {
   t.match(await ours(), [idle])
   await sink.finish(Buffer.from('manifest'))
   await until(async () => (await ours()).length === 0)
+})
+
+t.test('only finishing waits for the disk, and that for all there is', async (t) => {
+  const { store, client } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  await client.query(`
+    create table waits (of text, setting text);
+    create function note() returns trigger language plpgsql as $$ begin
+      insert into waits values (tg_table_name, current_setting('synchronous_commit'));
+      return null; end $$;
+    create trigger note after insert on daybook.snapshot_block execute function note();
+    create trigger note after update on daybook.snapshot execute function note()`)
+  await storeSnapshot(store, name)
+  await client.query(
+    'drop trigger note on daybook.snapshot_block; drop trigger note on daybook.snapshot',
+  )
+  const { rows } = await client.query('select of, setting from waits')
+  t.same(rows, [
+    { of: 'snapshot_block', setting: 'off' },
+    { of: 'snapshot', setting: 'on' },
+  ])
 })
 
 t.test('what a killed builder has left is swept, and not before it is dead', async (t) => {
@@ -115,6 +74,32 @@ t.test('what a killed builder has left is swept, and not before it is dead', asy
   t.equal(swept, 1)
   t.same(await remains(bookId), before)
   t.equal(await store.sweep(bookId), 0)
+})
+
+t.test('what a thread has left is swept while its process goes on', async (t) => {
+  const { store, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  const thread = await startBuildingThread(t, config(connectionString), name)
+  t.equal(await store.sweep(name.bookId), 0)
+  await thread.terminate()
+  await until(async () => (await store.sweep(name.bookId)) === 1)
+  t.same(await remains(name.bookId), [])
+})
+
+t.test('a sweep that had looked before it was finished leaves it whole', async (t) => {
+  const { store, client, remains } = await fixture(t)
+  const name = { bookId: newBookId(), id: newSnapshotId() }
+  await storeSnapshot(store, name)
+  const before = await remains(name.bookId)
+  const { rows } = await client.query('select number from daybook.snapshot where id = $1', [
+    name.id,
+  ])
+  const pool = new pg.Pool({ connectionString })
+  t.teardown(() => pool.end())
+  t.equal(await removeForsaken(pool, rows[0].number), false)
+  t.same(await remains(name.bookId), before)
+  await store.remove(name)
+  t.same(await remains(name.bookId), [], 'and has let its lock go')
 })
 
 t.test('a removal that was cut off is finished by a sweep', async (t) => {
@@ -154,114 +139,6 @@ t.test(
     t.notOk(rows.some(({ had_manifest }) => had_manifest))
   },
 )
-
-t.test('who loses the connection hears it, and what was built is swept', async (t) => {
-  const { store, client, remains } = await fixture(t)
-  const name = { bookId: newBookId(), id: newSnapshotId() }
-  const others = (await backends(client)).map(({ pid }) => pid)
-  const sink = await store.begin(name)
-  await sink.put(0, Buffer.from('first'))
-  const ours = (await backends(client)).filter(({ pid }) => !others.includes(pid))
-  t.equal(ours.length, 1)
-  await client.query('select pg_terminate_backend($1, 20000)', [ours[0].pid])
-  await t.rejects(sink.put(1, Buffer.from('second')))
-  await t.rejects(sink.finish(manifestOf(name)), { message: /lost before it was finished/ })
-  t.same(await store.list(name.bookId), [])
-  t.same(await remains(name.bookId), [`${name.id} 0`])
-  t.equal(await store.sweep(name.bookId), 1)
-  await t.rejects(sink.finish(manifestOf(name)), 'nor does it come back')
-  await sink.abandon()
-  t.same(await remains(name.bookId), [])
-})
-
-t.test(
-  'who loses the connection and gives up leaves nothing, once the server has noticed',
-  async (t) => {
-    const { store, client, remains } = await fixture(t)
-    const name = { bookId: newBookId(), id: newSnapshotId() }
-    const others = (await backends(client)).map(({ pid }) => pid)
-    const sink = await store.begin(name)
-    await sink.put(0, Buffer.from('first'))
-    const ours = (await backends(client)).filter(({ pid }) => !others.includes(pid))
-    await client.query('select pg_terminate_backend($1, 20000)', [ours[0].pid])
-    await sink.abandon()
-    t.same(await remains(name.bookId), [])
-  },
-)
-
-/** A sink that reaches Postgres through a proxy, and whose manifest waits for a row's lock. */
-async function finishing(t: Teardown, timeoutMs: number) {
-  const { client, remains, other } = await fixture(t)
-  const proxy = await PostgresProxy.start(t, connectionString)
-  const store = open(t, proxy.connectionString, timeoutMs)
-  const name = { bookId: newBookId(), id: newSnapshotId() }
-  const sink = await store.begin(name)
-  await sink.put(0, Buffer.from('first'))
-  await client.query('begin')
-  await client.query('select 1 from daybook.snapshot where id = $1 for update', [name.id])
-  const finished = sink.finish(manifestOf(name))
-  finished.catch(() => undefined)
-  const watcher = await connect(t)
-  await until(async () =>
-    (await backends(watcher)).some(({ wait_event_type }) => wait_event_type === 'Lock'),
-  )
-  return { client, remains, other, proxy, sink, name, finished }
-}
-
-t.test('a manifest that was set unheard is found by finishing again', async (t) => {
-  const { client, other, proxy, sink, name, finished } = await finishing(t, 20_000)
-  proxy.silence()
-  await client.query('commit')
-  await until(async () => (await other.list(name.bookId)).length === 1)
-  t.equal(await other.sweep(name.bookId), 0)
-  proxy.heal()
-  await t.rejects(finished)
-  await sink.finish(manifestOf(name))
-  t.same(await other.list(name.bookId), [{ ...name, manifest: manifestOf(name) }])
-  await sink.abandon()
-  t.same(await other.readBlock(name, 0), Buffer.from('first'))
-})
-
-t.test('a manifest that may still be set is not swept, nor given up half', async (t) => {
-  const { client, remains, other, proxy, sink, name, finished } = await finishing(t, 20_000)
-  proxy.silence()
-  proxy.heal()
-  await t.rejects(finished)
-  await t.rejects(sink.finish(manifestOf(name)), { message: /lost before it was finished/ })
-  // The old backend waits for the row, with its lock held, and does not know that nobody listens.
-  await sink.abandon()
-  t.equal(await other.sweep(name.bookId), 0)
-  t.same(await remains(name.bookId), [`${name.id} 0`])
-  await client.query('commit')
-  await until(async () => (await other.list(name.bookId)).length === 1)
-  t.same(await other.readBlock(name, 0), Buffer.from('first'), 'whole, or not at all')
-})
-
-t.test('a server that says nothing is given up at the deadline', async (t) => {
-  const { other } = await fixture(t)
-  const proxy = await PostgresProxy.start(t, connectionString)
-  const store = open(t, proxy.connectionString, 100)
-  const name = { bookId: newBookId(), id: newSnapshotId() }
-  const patient = open(t, proxy.connectionString)
-  const sink = await patient.begin(name)
-  proxy.silence()
-  await t.rejects(store.list(name.bookId))
-  await t.rejects(store.readBlock(name, 0))
-  await t.rejects(store.sweep(name.bookId))
-  await t.rejects(store.begin({ ...name, id: newSnapshotId() }))
-  await store.close()
-  proxy.heal()
-  await t.rejects(sink.put(0, Buffer.from('first')))
-  t.same(await other.list(name.bookId), [])
-})
-
-t.test('an answer that does not come ends a sink', async (t) => {
-  const { sink, finished, other, name, client } = await finishing(t, 3000)
-  await t.rejects(finished)
-  await client.query('rollback')
-  await sink.abandon()
-  t.same(await other.list(name.bookId), [])
-})
 
 t.test('errors of the server carry on as they are', async (t) => {
   const { store, client } = await fixture(t)
