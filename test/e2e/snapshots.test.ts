@@ -86,7 +86,8 @@ async function countOf(connectionString: string, condition: string): Promise<num
 /** In any block of the newest snapshot, or in its manifest. */
 async function flipBit(connectionString: string): Promise<void> {
   await withClient(connectionString, async (client) => {
-    const newest = 'select max(id) from daybook.snapshot where manifest is not null'
+    const newest =
+      'select id from daybook.snapshot where manifest is not null order by id desc limit 1'
     if (Math.random() < 0.2) {
       await client.query(
         `update daybook.snapshot
