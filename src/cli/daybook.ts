@@ -5,10 +5,11 @@ import { type Command, type CommandWords, ExitCode, UsageError } from './command
 import { Progress } from './progress.js'
 import { restoreCommand } from './restore.js'
 import { withoutPasswords } from './secrets.js'
+import { verifyCommand } from './verify.js'
 
 /** The operator's command line: finds the command, and ends the process with what it came to. */
 
-const commands: readonly Command[] = [restoreCommand]
+const commands: readonly Command[] = [restoreCommand, verifyCommand]
 
 const endings: (() => Promise<void>)[] = []
 let isInterrupted = false
