@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { ConfigError, readConfig } from '../config.js'
 import { type Command, type CommandWords, ExitCode, UsageError } from './command.js'
+import { inspectCommand } from './inspect.js'
 import { Progress } from './progress.js'
 import { restoreCommand } from './restore.js'
 import { withoutPasswords } from './secrets.js'
@@ -9,7 +10,7 @@ import { verifyCommand } from './verify.js'
 
 /** The operator's command line: finds the command, and ends the process with what it came to. */
 
-const commands: readonly Command[] = [restoreCommand, verifyCommand]
+const commands: readonly Command[] = [inspectCommand, restoreCommand, verifyCommand]
 
 const endings: (() => Promise<void>)[] = []
 let isInterrupted = false
