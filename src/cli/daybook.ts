@@ -2,19 +2,18 @@
 import { parseArgs } from 'node:util'
 import { ConfigError, readConfig } from '../config.js'
 import { type Command, type CommandWords, ExitCode, UsageError } from './command.js'
+import { inspectCommand } from './inspect.js'
 import { Progress } from './progress.js'
 import { pruneCommand } from './prune.js'
 import { restoreCommand } from './restore.js'
 import { withoutPasswords } from './secrets.js'
-import { snapshotCommand } from './snapshot.js'
-import { snapshotsCommand } from './snapshots.js'
-
-/** The operator's command line: finds the command, and ends the process with what it came to. */
 
 const commands: readonly Command[] = [
+  inspectCommand,
   snapshotCommand,
   snapshotsCommand,
   pruneCommand,
+  verifyCommand,
   restoreCommand,
 ]
 

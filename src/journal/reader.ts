@@ -83,5 +83,6 @@ function recordAt(payload: Buffer, index: number): Uint32Array {
   new Uint8Array(words.buffer).set(payload)
   let at = 0
   for (let skipped = 0; skipped < index; skipped++) at += paddedLength(words[at + Word.length]) / 4
+  if (!(at < words.length)) throw new Error('the stream ends before this record')
   return words.slice(at, at + paddedLength(words[at + Word.length]) / 4)
 }

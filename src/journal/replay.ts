@@ -37,6 +37,11 @@ export class Replay {
     this.#chain = chain
   }
 
+  /** Whether a record has begun whose last part has not come. */
+  get isWithinRecord(): boolean {
+    return this.#pending.length > 0
+  }
+
   /** Checks the next chunk and calls `apply` with each record that it completes. */
   read(chunk: StoredChunk, apply: (words: Uint32Array, at: number, seq: number) => void): void {
     const expectedSeq = chunk.part === 0 ? this.seq + 1 : this.seq

@@ -10,6 +10,9 @@ import { RestoreRefusal } from './restore-cut.js'
 
 const connectTimeoutMs = 10_000
 
+const lockTimeoutMs = 5000
+const lockNotAvailableState = '55P03'
+
 /** Seqs of one partition of the journal (migrations/001-journal.sql). */
 const partitionSeqs = 10_000_000
 
@@ -50,10 +53,7 @@ export class RestoreTarget {
    * of the book `sourceId`, and nobody uses it. Writes nothing.
    */
   async assertUsable(sourceId: string): Promise<void> {
-    const { rows } = await this.connection.query<{ alone: boolean }>(
-      'select pg_try_advisory_lock(4849332, 2) as alone',
-    )
-    if (!rows[0].alone) throw new RestoreRefusal('another restore into this database is under way')
+    await this.#lock()
     if (await this.#hasTable('book')) await this.#assertEmpty(sourceId)
   }
 
@@ -125,6 +125,17 @@ export class RestoreTarget {
   /** Ends the connection at once, whatever is under way. */
   close(): void {
     this.connection.close()
+  }
+
+  /** One that was killed is let go of by its backend after a moment. */
+  async #lock(): Promise<void> {
+    try {
+      await this.connection.query(`set lock_timeout = ${lockTimeoutMs}`)
+      await this.connection.query('select pg_advisory_lock(4849332, 2)')
+    } catch (error) {
+      if ((error as { code?: string }).code !== lockNotAvailableState) throw error
+      throw new RestoreRefusal('another restore into this database is under way')
+    }
   }
 
   async #hasTable(name: string): Promise<boolean> {

@@ -136,7 +136,8 @@ export class SampleBook {
       const posting = { debit: 'till', credit: this.#account(), amount: '3' }
       await engine.post({ id, postings: [posting, ...this.#transfer().postings] })
     } else {
-      await engine.post(this.#transfer())
+      // Without a name it is a plain posting, of fixed width.
+      await engine.post({ ...this.#transfer(), id: this.#uuid() })
     }
   }
 
@@ -146,6 +147,13 @@ export class SampleBook {
     const credit = others[below(this.#random, others.length)]
     const amount = `${1 + below(this.#random, 99)}.50`
     return { id: this.#name(), postings: [{ debit, credit, amount }] }
+  }
+
+  #uuid(): string {
+    this.#names += 1
+    const slot = below(this.#random, 1024)
+    const low = (this.#names * 1024 + slot).toString(16).padStart(12, '0')
+    return `018d0000-0000-7000-8000-${low}`
   }
 
   #account(): string {
