@@ -7,6 +7,9 @@ import { Progress } from './progress.js'
 import { pruneCommand } from './prune.js'
 import { restoreCommand } from './restore.js'
 import { withoutPasswords } from './secrets.js'
+import { snapshotCommand } from './snapshot.js'
+import { snapshotsCommand } from './snapshots.js'
+import { verifyCommand } from './verify.js'
 
 const commands: readonly Command[] = [
   inspectCommand,
