@@ -37,6 +37,7 @@ async function main(): Promise<void> {
     },
     {
       status: () => node.status,
+      digestOf: (stream, slot) => node.digestOf(stream, slot),
       shardMetrics: () => node.shardMetrics(),
       metrics: serverMetrics({
         router: () => node.serving?.router,

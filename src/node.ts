@@ -207,6 +207,18 @@ export class DaybookNode {
     this.#enter('stopped')
   }
 
+  /**
+   * Digest of the actors of a slot, or of the parts of striped accounts (slot -1), as `stream` has
+   * them after its record `seq`; undefined if that cannot be said now.
+   */
+  async digestOf(
+    stream: number,
+    slot: number,
+  ): Promise<{ seq: number; digest: bigint } | undefined> {
+    const shard = this.serving?.router.streams.indexOf(stream) ?? -1
+    return shard < 0 ? undefined : await this.#shards[shard].digestOf(slot)
+  }
+
   /** How snapshots are doing; undefined if none are made. */
   get snapshotGauges(): KeeperGauges | undefined {
     return this.#keeper?.gauges

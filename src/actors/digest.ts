@@ -29,6 +29,25 @@ export function bookDigest(books: readonly Book[]): bigint {
   return sum % modulus
 }
 
+/**
+ * Digest of some actors of one book, as it has them: of a striped account its own part. Added up as
+ * `bookDigest` is.
+ */
+export function rowsDigest(
+  book: Book,
+  rows: { accounts: Iterable<number>; transactions: Iterable<number> },
+): bigint {
+  let sum = 0n
+  for (const row of rows.accounts) {
+    sum += accountDigest(book, row, {
+      ...countersOf(book, row),
+      holds: book.accounts.holds.get(row),
+    })
+  }
+  for (const row of rows.transactions) sum += transactionDigest(book, row)
+  return sum % modulus
+}
+
 /** The counters of a striped account over all books; one that lacks it has an empty part. */
 function sumOfParts(books: readonly Book[], { accounts }: Book, row: number): Totals {
   const sum = {

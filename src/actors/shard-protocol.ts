@@ -25,6 +25,7 @@ export type ToShard =
   | { type: 'drain' }
   | { type: 'metrics'; id: number }
   | { type: 'position'; id: number }
+  | { type: 'digest'; id: number; slot: number }
   | { type: 'stop' }
 
 /** From a shard's worker to the main thread; an ArrayBuffer is a frame of answers. */
@@ -40,5 +41,7 @@ export type FromShard =
   | { type: 'metrics'; id: number; metrics: object }
   /** Seq of the last durable record. */
   | { type: 'position'; id: number; seq: number }
+  /** Of a slot, after the record `seq`. */
+  | { type: 'digest'; id: number; seq: number; digest: bigint }
   | { type: 'fault'; code: string; message: string }
   | { type: 'stopped' }

@@ -27,7 +27,7 @@ export class ShardFault extends Error {
 /** A scraper that waits longer than its usual ten seconds gets nothing at all. */
 const askedTimeoutMs = 5000
 
-type Asked = Extract<FromShard, { type: 'metrics' | 'position' }>
+type Asked = Extract<FromShard, { type: 'metrics' | 'position' | 'digest' }>
 
 /** A shard's worker thread, seen from the main thread. */
 export class ShardThread {
@@ -124,6 +124,12 @@ export class ShardThread {
     return answer?.type === 'position' ? answer.seq : undefined
   }
 
+  /** Digest of a slot (see `Shard.digestOf`); undefined if the shard does not answer in time. */
+  async digestOf(slot: number): Promise<{ seq: number; digest: bigint } | undefined> {
+    const answer = await this.#ask((id) => ({ type: 'digest', id, slot }))
+    return answer?.type === 'digest' ? answer : undefined
+  }
+
   #ask(message: (id: number) => ToShard): Promise<Asked | undefined> {
     const id = this.#nextAsked
     this.#nextAsked += 1
@@ -162,6 +168,7 @@ export class ShardThread {
         break
       case 'metrics':
       case 'position':
+      case 'digest':
         this.#takeAsked(message.id, message)
         break
       case 'fault':

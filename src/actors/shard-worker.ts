@@ -72,6 +72,8 @@ async function control(message: Exclude<ToShard, ArrayBuffer>): Promise<void> {
         id: message.id,
         metrics: await metrics.collect(shard.gauges),
       })
+    case 'digest':
+      return tell({ type: 'digest', id: message.id, ...(await shard.digestOf(message.slot)) })
     case 'position':
       return tell({ type: 'position', id: message.id, seq: shard.gauges.durableSeq })
     case 'stop':

@@ -13,11 +13,15 @@ import { refusalNumber } from './refusals.js'
 import { type ShardBounds, shardBounds } from './shard-bounds.js'
 import type { ShardGauges, ShardOptions, ShardParts } from './shard-parts.js'
 import { ShardRecovery } from './shard-recovery.js'
+import { SlotIndex } from './slot-index.js'
 import { noIndex } from './transaction-decision.js'
 import { Workbench } from './workbench.js'
 
 /** An expiry that undecided transactions prevented is tried again after this. */
 const expiryRetryMs = 100
+
+/** Rows that are sorted by slot between two events: less than a millisecond. */
+const indexSliceRows = 20_000
 
 /** The generation that a shard serves in; plain data. */
 export interface Generation {
@@ -70,6 +74,10 @@ export class Shard implements WriterListener {
   readonly #answers = new Outbox()
   readonly #peers: Outbox[]
   #waitingLease = new FrameWriter()
+
+  /** Digests that wait until what they rest on is durable; in order. */
+  readonly #awaitDurable: { seq: number; resolve: () => void }[] = []
+  #slots: SlotIndex | undefined
 
   #expiryTimer: Timer | undefined
   #retryTimer: Timer | undefined
@@ -194,6 +202,23 @@ export class Shard implements WriterListener {
     })
   }
 
+  /**
+   * Digest of a slot's actors, or of the parts of striped accounts, as they are after the record
+   * `seq`, which is durable by then. The rows of the slot are looked for in slices.
+   */
+  async digestOf(slot: number): Promise<{ seq: number; digest: bigint }> {
+    this.#slots ??= new SlotIndex(this.book)
+    while (!this.#slots.advance(indexSliceRows)) {
+      await new Promise<void>((resolve) => this.#parts.clock.nextTick(resolve))
+    }
+    const digest = this.#slots.digestOf(slot)
+    const seq = this.#open.nextSeq - 1
+    if (seq > this.#durableSeq) {
+      await new Promise<void>((resolve) => this.#awaitDurable.push({ seq, resolve }))
+    }
+    return { seq, digest }
+  }
+
   /** Ends the shard. What is under way may or may not become durable. */
   stop(): void {
     this.#end()
@@ -214,6 +239,9 @@ export class Shard implements WriterListener {
     this.#answers.batchCommitted()
     for (const peer of this.#peers) peer.batchCommitted()
     this.#serving?.executor.coordinator.onDurable(this.#durableSeq)
+    while (this.#awaitDurable.length > 0 && this.#awaitDurable[0].seq <= this.#durableSeq) {
+      this.#awaitDurable.shift()?.resolve()
+    }
     this.#run()
   }
 

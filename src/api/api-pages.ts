@@ -22,6 +22,7 @@ async function openapiDocument(): Promise<object> {
     {
       status: () => status,
       shardMetrics: async () => [],
+      digestOf: async () => undefined,
       metrics: serverMetrics({ router: () => undefined }),
     },
     { logger: undefined, logRequests: false, logSlowMs: 1, logSample: 0, bodyTimeoutMs: 1000 },

@@ -259,6 +259,19 @@ export const systemResponses = {
     200: described(Phase, 'Serving'),
     503: described(Phase, 'Starting or stopping'),
   },
+  digest: {
+    200: described(
+      Type.Object({
+        data: Type.Object({
+          stream: Type.Integer(),
+          seq: Type.Integer({ description: 'Last record that the digest takes into account' }),
+          digest: Type.String({ description: '256 bits in hexadecimal digits' }),
+        }),
+      }),
+      'The digest',
+    ),
+    ...failures(['invalid_request', 'not_ready']),
+  },
   metrics: {
     200: described(Type.String(), 'Prometheus text format'),
     ...failures([]),

@@ -1,6 +1,11 @@
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyPluginAsync } from 'fastify'
+import { Type } from 'typebox'
+import { stripedParts } from '../actors/slot-index.js'
+import { slotCount } from '../key.js'
 import type { ServerMetrics } from '../metrics.js'
 import type { NodeStatus } from '../node.js'
+import { ApiError } from './errors.js'
 import { systemResponses } from './responses.js'
 import { Status } from './statuses.js'
 
@@ -8,14 +13,30 @@ export interface SystemParts {
   status(): NodeStatus
   shardMetrics(): Promise<object[]>
   metrics: ServerMetrics
+  /** See `DaybookNode.digestOf`. */
+  digestOf(stream: number, slot: number): Promise<{ seq: number; digest: bigint } | undefined>
 }
+
+const DigestQuery = Type.Object(
+  {
+    stream: Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }),
+    slot: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: slotCount - 1,
+        description: 'Absent: the parts of striped accounts that the stream has',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
 
 /** `/health`, `/ready` and `/metrics`, for whoever operates the server. */
 export const systemRoutes: FastifyPluginAsync<{ system: SystemParts }> = async (
   app,
   { system },
 ) => {
-  const { health, ready, metrics } = systemResponses
+  const { health, ready, metrics, digest } = systemResponses
   const tags = ['system']
   app.get(
     '/health',
@@ -37,6 +58,29 @@ export const systemRoutes: FastifyPluginAsync<{ system: SystemParts }> = async (
       const status = system.status()
       const serves = status.phase === 'serving'
       return reply.code(serves ? Status.ok : Status.notReady).send({ ready: serves, ...status })
+    },
+  )
+
+  const typed = app.withTypeProvider<TypeBoxTypeProvider>()
+  typed.get(
+    '/v1/system/digest',
+    {
+      schema: {
+        summary: 'Digest of what the server has in memory, a slot at a time; for daybook verify',
+        operationId: 'getDigest',
+        tags,
+        querystring: DigestQuery,
+        response: digest,
+      },
+    },
+    async ({ query }) => {
+      const { stream, slot } = query
+      const read = await system.digestOf(stream, slot ?? stripedParts)
+      if (read === undefined) {
+        throw new ApiError('not_ready', `stream ${stream} is not served here, or did not answer`)
+      }
+      const { seq } = read
+      return { data: { stream, seq, digest: read.digest.toString(16).padStart(64, '0') } }
     },
   )
 

@@ -39,6 +39,7 @@ export async function scriptedApi(
     {
       status: () => status,
       shardMetrics: async () => [],
+      digestOf: async () => undefined,
       metrics: serverMetrics({ router: () => undefined }),
     },
     {

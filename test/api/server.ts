@@ -86,6 +86,7 @@ export async function startApi(t: Teardown, options: ApiServerOptions = {}): Pro
     {
       status: () => node.status,
       shardMetrics: () => node.shardMetrics(),
+      digestOf: (stream, slot) => node.digestOf(stream, slot),
       metrics: serverMetrics({ router: () => node.serving?.router }),
     },
     { logger: log, ...config.process },

@@ -243,6 +243,7 @@ t.test('a fault of the server is logged whole and answered without internals', a
     {
       status: () => ({ phase: 'serving', ...notStarted }),
       shardMetrics: async () => [],
+      digestOf: async () => undefined,
       metrics: serverMetrics({ router: () => undefined }),
     },
     {

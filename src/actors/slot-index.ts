@@ -1,0 +1,66 @@
+import { slotCount, slotOf } from '../key.js'
+import type { Book } from './book.js'
+import { rowsDigest } from './digest.js'
+import type { KeyTable } from './key-table.js'
+
+/** In place of a slot: the parts of all striped accounts. */
+export const stripedParts = -1
+
+/** The rows of a book by slot, found a slice at a time so that nobody waits for long. */
+export class SlotIndex {
+  readonly #book: Book
+  readonly #accounts: SlotRows
+  readonly #transactions: SlotRows
+
+  constructor(book: Book) {
+    this.#book = book
+    this.#accounts = new SlotRows(book.accounts.keys)
+    this.#transactions = new SlotRows(book.transactions.keys)
+  }
+
+  /** Looks at so many rows that it has not seen yet; false if there are more. */
+  advance(rowsMax: number): boolean {
+    const left = rowsMax - this.#accounts.advance(rowsMax)
+    return this.#transactions.advance(left) < left || this.#isComplete
+  }
+
+  get #isComplete(): boolean {
+    return this.#accounts.isComplete && this.#transactions.isComplete
+  }
+
+  /** Digest of the actors of a slot, or of {@link stripedParts}; all rows must have been seen. */
+  digestOf(slot: number): bigint {
+    const accounts =
+      slot === stripedParts ? this.#book.accounts.stripedRows : this.#accounts.rowsOf(slot)
+    const transactions = slot === stripedParts ? [] : this.#transactions.rowsOf(slot)
+    return rowsDigest(this.#book, { accounts, transactions })
+  }
+}
+
+class SlotRows {
+  readonly #keys: KeyTable
+  readonly #rows: number[][] = Array.from({ length: slotCount }, () => [])
+  /** Rows are only ever added, and none changes its key. */
+  #seen = 0
+
+  constructor(keys: KeyTable) {
+    this.#keys = keys
+  }
+
+  get isComplete(): boolean {
+    return this.#seen === this.#keys.count
+  }
+
+  advance(rowsMax: number): number {
+    const end = Math.min(this.#keys.count, this.#seen + rowsMax)
+    const seen = end - this.#seen
+    for (; this.#seen < end; this.#seen++) {
+      this.#rows[slotOf(this.#keys.keyOf(this.#seen))].push(this.#seen)
+    }
+    return seen
+  }
+
+  rowsOf(slot: number): readonly number[] {
+    return this.#rows[slot]
+  }
+}
