@@ -12,7 +12,7 @@ export interface S3Address {
 }
 
 /** Milliseconds before each further attempt, half of them random so that many do not come at once. */
-const retryDelaysMs = [50, 200, 800, 2000]
+const retryDelaysMs = [25, 100, 500, 2000]
 
 /**
  * A bucket of any service that speaks S3, addressed by path. A request that finds no connection, or
@@ -114,8 +114,9 @@ export class S3Bucket {
     }
     if (response.ok) return body
     const code = /<Code>(\w{1,64})<\/Code>/.exec(body.toString('latin1', 0, 4096))?.[1]
-    const isObject = !path.startsWith('?')
-    if (response.status === 404 && code !== 'NoSuchBucket' && isObject) return undefined
+    // What stores or lists must never take it for done that something was not found.
+    const mayBeMissing = method !== 'PUT' && !path.startsWith('?') && code !== 'NoSuchBucket'
+    if (response.status === 404 && mayBeMissing) return undefined
     throw new S3Fault(
       code ?? `http_${response.status}`,
       `the S3 service answers ${said(request)} with ${response.status} ${code ?? ''}`.trim(),

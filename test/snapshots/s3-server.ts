@@ -10,11 +10,12 @@ import { sha256, signatureOf } from './sigv4.js'
  *
  *     pass        it is carried out and answered
  *     503, 429    it is refused with that status, as a service does that is overrun
+ *     404         it is refused, as by a proxy that knows nothing of the service
  *     cut         the connection is cut before anything is done
  *     cut answer  it is carried out, and the connection is cut in the middle of the answer
  *     hang        it is never answered, and the connection stays open
  */
-export type S3Fate = 'pass' | 503 | 429 | 'cut' | 'cut answer' | 'hang'
+export type S3Fate = 'pass' | 503 | 429 | 404 | 'cut' | 'cut answer' | 'hang'
 
 export interface S3Request {
   method: string
@@ -87,8 +88,8 @@ export class S3Server {
       return
     }
     const refusal =
-      fate === 503 || fate === 429
-        ? { status: fate, code: 'SlowDown' }
+      typeof fate === 'number'
+        ? { status: fate, code: fate === 404 ? 'NotFound' : 'SlowDown' }
         : this.#refusal(incoming, body, bucket)
     const answer = refusal ? errorAnswer(refusal) : this.#carryOut(request, body)
     const bytes = this.onBody(answer.body, request)
