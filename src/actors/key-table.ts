@@ -111,6 +111,15 @@ export class KeyTable {
     }
   }
 
+  /** Makes room in the index for so many rows in all, so that filling it does not move them. */
+  reserve(rows: number): void {
+    let size = segmentSizeMin
+    while (size * segmentCount * 3 < rows * 4) size *= 2
+    for (const [segment, cells] of this.#segments.entries()) {
+      if (cells.length < size) this.#growSegment(segment, size)
+    }
+  }
+
   /** Row of (tenant, key), or -1. */
   find(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
     const hash = this.#hash(tenant, w0, w1, w2, w3)
@@ -160,7 +169,7 @@ export class KeyTable {
     const segment = hash >>> (32 - segmentBits)
     this.#segmentCounts[segment] += 1
     if (this.#segmentCounts[segment] * 4 > this.#segments[segment].length * 3) {
-      this.#growSegment(segment)
+      this.#growSegment(segment, this.#segments[segment].length * 2)
     }
     place(this.#segments[segment], hash, row)
     return row
@@ -186,10 +195,10 @@ export class KeyTable {
     words[index + 3] = keys[at + 3]
   }
 
-  /** Doubles a segment and puts its rows, known by their keys, into the new cells. */
-  #growSegment(segment: number): void {
+  /** Puts the rows of a segment, known by their keys, into more cells. */
+  #growSegment(segment: number, size: number): void {
     const old = this.#segments[segment]
-    const cells = new Int32Array(old.length * 2)
+    const cells = new Int32Array(size)
     for (const cell of old) {
       if (cell === 0) continue
       const row = cell - 1

@@ -32,6 +32,12 @@ export async function loadSnapshot(
     }
   }
   const loaders = new Map(snapshot.streams.map((own) => [own.stream, new BookLoader(book, own)]))
+  for (const kind of ['accounts', 'transactions'] as const) {
+    const rows = blocks.reduce((sum, block) => sum + (block.kind === kind ? block.rows : 0), 0)
+    // A shard of another layout takes its share of the rows.
+    const share = streams === undefined ? book.place.shards : 1
+    book[kind].keys.reserve(Math.ceil(rows / share))
+  }
   const total = blocks.reduce((sum, { rows }) => sum + rows, 0)
   let done = 0
   for (const [index, { stream, kind, rows }] of blocks.entries()) {
