@@ -7,6 +7,7 @@ import { systemClock } from '../../src/clock.js'
 import { CurrencyList } from '../../src/currency.js'
 import { serverMetrics } from '../../src/metrics.js'
 import { type ApiServer, eventually, openAccounts, refused, startApi } from './server.js'
+import '../plain-children.js'
 
 t.setTimeout(90_000)
 

@@ -19,6 +19,7 @@ import {
 } from '../../examples/czech-bank/postings.js'
 import { makeSeededBook } from '../../examples/czech-bank/seeded-book.js'
 import { withShards } from './rounds.js'
+import '../plain-children.js'
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/czech-bank/main.js', import.meta.url))
 /** Beside the project; this file runs from dist/test/e2e. */
