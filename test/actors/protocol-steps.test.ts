@@ -1,5 +1,6 @@
 import t from 'tap'
 import { roundsOr } from '../e2e/rounds.js'
+import { offDomain } from '../off-domain.js'
 import { temporaryPostgres } from '../postgres.js'
 import { type ProtocolStep, protocolSteps } from './protocol-step-table.js'
 import { ReadingSessions } from './reading-sessions.js'
@@ -19,6 +20,7 @@ interface Round {
 }
 
 t.test('whatever step of the protocol a process dies at, all is there or none', async (t) => {
+  offDomain(t)
   const postgres = await temporaryPostgres(t)
   const seed = Number(process.env.DAYBOOK_TEST_SEED ?? 20240307)
   const hits = new Map<string, number>()
