@@ -3,14 +3,12 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { refusals } from '../../src/actors/refusals.js'
-import type { JournalStore } from '../../src/journal/session.js'
 import { offDomain } from '../off-domain.js'
 import { temporaryPostgres } from '../postgres.js'
 import { emptyBook } from './book-database.js'
 import { Engine } from './engine.js'
 import type { EngineAnswer } from './engine-client.js'
 import { type Answer, LedgerModel, type ModelLimits } from './model.js'
-import { ReadingSessions } from './reading-sessions.js'
 import {
   accountIds,
   bodyOfFollowUp,
@@ -47,13 +45,8 @@ t.test('random commands, one after the other, answer as a plain model does', asy
 async function compareWithModel(t: Test, connectionString: string, shards: number): Promise<void> {
   const hits = new Map<string, number>()
   const seed = Number(process.env.DAYBOOK_TEST_SEED ?? 20240229)
-  const sessions = new ReadingSessions()
-  t.teardown(() => sessions.close())
   const property = fc.asyncProperty(limits, steps(60), async (limits, steps) => {
-    const run =
-      shards === 1
-        ? await Run.start({ connectionString, shards }, limits, hits)
-        : await Run.start({ connectionString, shards, sessions }, roomy, hits)
+    const run = await Run.start(connectionString, shards, shards > 1 ? roomy : limits, hits)
     try {
       for (const step of [...prelude, ...steps]) {
         await run.take(step)
@@ -101,14 +94,13 @@ class Run {
   #ids = 0
 
   static async start(
-    { sessions, ...book }: { connectionString: string; shards: number; sessions?: ReadingSessions },
+    connectionString: string,
+    shards: number,
     limits: ModelLimits,
     hits: Map<string, number>,
   ): Promise<Run> {
-    await emptyBook(book.connectionString)
-    sessions?.forget()
-    const wrap = sessions && ((store: JournalStore) => sessions.around(store))
-    const engine = await Engine.start({ ...book, wrap, shard: { limits } })
+    await emptyBook(connectionString)
+    const engine = await Engine.start({ connectionString, shards, shard: { limits } })
     return new Run(engine, limits, hits)
   }
 
