@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -61,7 +61,8 @@ export async function temporaryPostgres(
       },
     }
   }
-  const { settings, directory = await temporaryFolder(t) } = options
+  const { directory = await temporaryFolder(t) } = options
+  const settings = { ...options.settings, hba_file: await trustingFile(t) }
   let server: EmbeddedPostgres = await startEmbeddedPostgres({ directory, settings, log: () => {} })
   const { connectionString } = server
   t.teardown(() => server.stop())
@@ -86,6 +87,18 @@ export async function temporaryPostgres(
     },
     directory: server.directory,
   }
+}
+
+/**
+ * Lets everybody on this machine in: a password costs both sides milliseconds, and tests connect
+ * some ten thousand times. That it is asked for is tested in test/journal/embedded.test.ts.
+ */
+async function trustingFile(t: Teardown): Promise<string> {
+  const file = join(await temporaryFolder(t), 'pg_hba.conf')
+  await writeFile(file, 'host all all 127.0.0.1/32 trust\n')
+  // Whatever the umask is: the account of the server has to read it.
+  await chmod(file, 0o644)
+  return file
 }
 
 /** A folder that the account of the server can enter when the test runs as root; removed at the end. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import t from 'tap'
+import { offDomain } from '../off-domain.js'
 import { temporaryPostgres } from '../postgres.js'
 import { emptyBook, withClient } from './book-database.js'
 import { Engine } from './engine.js'
@@ -20,6 +21,7 @@ t.test('transfers in circles over shards lose and create nothing, whatever crash
   const seen = new Map<string, number>()
   for (const shards of [2, 4]) {
     await t.test(`beginning with ${shards} shards`, async (t) => {
+      offDomain(t)
       const connectionString = await postgres.createDatabase()
       for (let run = 0; run < runs; run++) {
         t.comment(`DAYBOOK_TEST_SEED=${seed + run}`)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { connectionLost, FaultyStore } from '../journal/faulty-store.js'
+import { offDomain } from '../off-domain.js'
 import { temporaryPostgres } from '../postgres.js'
 import { type Audit, audit, balanceOf } from './audit.js'
 import { emptyBook } from './book-database.js'
@@ -13,6 +14,7 @@ import { pickOf } from './scenario.js'
 t.setTimeout(1_800_000)
 
 t.test('whatever is in flight at once, what clients saw is what the journal says', async (t) => {
+  offDomain(t)
   const postgres = await temporaryPostgres(t)
   const connectionString = await postgres.createDatabase()
   const totals = { commands: 0, accepted: 0, replayed: 0, refused: 0, unanswered: 0, settled: 0 }

@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { refusals } from '../../src/actors/refusals.js'
+import { offDomain } from '../off-domain.js'
 import { temporaryPostgres } from '../postgres.js'
 import { emptyBook } from './book-database.js'
 import { Engine } from './engine.js'
@@ -35,6 +36,7 @@ t.test('random commands, one after the other, answer as a plain model does', asy
   const postgres = await temporaryPostgres(t)
   for (const shards of [1, 2, 4, 7]) {
     await t.test(`${shards} shards`, async (t) => {
+      offDomain(t)
       await compareWithModel(t, await postgres.createDatabase(), shards)
     })
   }

@@ -8,6 +8,7 @@ import { CurrencyList } from '../../src/currency.js'
 import { serverMetrics } from '../../src/metrics.js'
 import { notStarted } from '../../src/start-progress.js'
 import { type ApiServer, eventually, openAccounts, refused, startApi } from './server.js'
+import '../plain-children.js'
 
 t.setTimeout(90_000)
 

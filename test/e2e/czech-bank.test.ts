@@ -19,6 +19,7 @@ import {
 } from '../../examples/czech-bank/postings.js'
 import { makeSeededBook } from '../../examples/czech-bank/seeded-book.js'
 import { withShards } from './rounds.js'
+import '../plain-children.js'
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/czech-bank/main.js', import.meta.url))
 /** Beside the project; this file runs from dist/test/e2e. */
@@ -26,13 +27,14 @@ const BANK_FILES = fileURLToPath(new URL('../../../../shared/data', import.meta.
 
 t.setTimeout(300_000)
 
-/** Numbers of shards before and after the kill. */
-const changes = [
-  [1, 1],
-  [4, 3],
-] as const
+const hasFiles = hasBankFiles(BANK_FILES)
 
-for (const shards of changes) {
+/** Numbers of shards before and after the kill. */
+const one = [1, 1] as const
+const several = [4, 3] as const
+
+// The year on several shards asks for all that the made book does, and more: one of the two will do.
+for (const shards of hasFiles ? [one] : [one, several]) {
   t.test(`a made book is posted once, and stays as it was after a kill -9: ${shards}`, (t) =>
     postsOnceThroughKill(t, {
       shards,
@@ -43,20 +45,17 @@ for (const shards of changes) {
   )
 }
 
-const skip = hasBankFiles(BANK_FILES) ? false : `the bank's files are not in ${BANK_FILES}`
-for (const shards of changes) {
-  t.test(
-    `the bank's year is posted once, and stays as it was after a kill -9: ${shards}`,
-    { skip },
-    (t) =>
-      postsOnceThroughKill(t, {
-        shards,
-        args: ['--data', BANK_FILES],
-        accounts: '1,139',
-        movements: '28,205',
-      }),
-  )
-}
+t.test(
+  `the bank's year is posted once, and stays as it was after a kill -9: ${several}`,
+  { skip: hasFiles ? false : `the bank's files are not in ${BANK_FILES}` },
+  (t) =>
+    postsOnceThroughKill(t, {
+      shards: several,
+      args: ['--data', BANK_FILES],
+      accounts: '1,139',
+      movements: '28,205',
+    }),
+)
 
 t.test('a total that is not as expected is listed, and the exit code is 1', async (t) => {
   const server = await serverIn(dataFolder(t))

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { NodePhase } from '../../src/node.js'
 import type { Teardown } from '../postgres.js'
+import '../plain-children.js'
 
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url))
 const START_MS_MAX = 60_000

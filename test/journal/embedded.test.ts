@@ -10,6 +10,7 @@ import t from 'tap'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/journal/embedded.js'
 import { identify } from '../../src/journal/postmaster.js'
 import { killPostgres, temporaryFolder, temporaryPostgres } from '../postgres.js'
+import '../plain-children.js'
 
 const launcher = fileURLToPath(new URL('../../src/journal/embedded.js', import.meta.url))
 const isRoot = process.getuid?.() === 0

@@ -6,6 +6,7 @@ import { chosenBugs } from './planted/chosen-bugs.js'
 import { PlantedBuild } from './planted/planted-build.js'
 import { scriptOf } from './script.js'
 import { World } from './world.js'
+import '../plain-children.js'
 
 /** Worlds of the ordinary run; DAYBOOK_TEST_SEEDS asks for more. */
 const seeds = process.env.DAYBOOK_TEST_SEEDS ?? '800'
