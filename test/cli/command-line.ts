@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import '../plain-children.js'
 
 const program = fileURLToPath(new URL('../../src/cli/daybook.js', import.meta.url))
 

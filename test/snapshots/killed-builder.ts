@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
 import type { SnapshotName, SnapshotStoreConfig } from '../../src/snapshots/store.js'
+import '../plain-children.js'
 import type { Teardown } from '../postgres.js'
 
 const openStore = new URL('../../src/snapshots/open-store.js', import.meta.url)
