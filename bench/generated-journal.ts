@@ -50,7 +50,7 @@ export class GeneratedJournal {
   async addAccounts(count: number): Promise<void> {
     const packed = packr.pack(body)
     await this.#add(count, (seq) => {
-      const key = keyAt(this.#accounts, 1)
+      const key = accountKey(this.#accounts)
       this.#accounts += 1
       const at = this.#header(
         RecordKind.accountCreated,
@@ -73,8 +73,8 @@ export class GeneratedJournal {
       words[at] |= (2 << scaleShift) << 16
       const debit = Math.floor(Math.random() * this.#accounts)
       const credit = (debit + 1 + Math.floor(Math.random() * (this.#accounts - 1))) % this.#accounts
-      writeKeyWords(words, at + Word.debit, keyAt(debit, 1))
-      writeKeyWords(words, at + Word.credit, keyAt(credit, 1))
+      writeKeyWords(words, at + Word.debit, accountKey(debit))
+      writeKeyWords(words, at + Word.credit, accountKey(credit))
       writeBigint(words, at + Word.amount, 1n)
       words[at + Word.currency] = word0
       words[at + Word.currency + 1] = word1
@@ -113,6 +113,11 @@ export class GeneratedJournal {
       this.#state = { head: newHead, digest: newDigest }
     }
   }
+}
+
+/** The key of the account of that number. */
+export function accountKey(number: number): Key {
+  return keyAt(number, 1)
 }
 
 /** A v4 key for a number; numbers of another `kind` have other keys. */
