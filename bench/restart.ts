@@ -87,6 +87,7 @@ async function measureBuild(connectionString: string, records: number): Promise<
     digestKey: undefined,
     snapshots: { kind: 'postgres', connectionString, timeoutMs: connectTimeoutMs },
     keep: 3,
+    share: 1,
   })
   const began = performance.now()
   const { bytes } = await builder

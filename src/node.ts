@@ -53,6 +53,9 @@ export interface NodeStatus extends StartStatus {
   phase: NodePhase
 }
 
+/** A snapshot is not urgent: while one is built, the node posts as fast as at any other time. */
+const snapshotShare = 0.15
+
 export class DaybookNode {
   readonly clock: Clock = systemClock
   readonly #config: Config
@@ -173,6 +176,7 @@ export class DaybookNode {
       digestKey: book.digestKey,
       snapshots: snapshotStoreConfig(snapshots, connectionString, process.commitTimeoutMs),
       keep: snapshots.kept,
+      share: snapshotShare,
     }
   }
 

@@ -29,6 +29,7 @@ async function runSnapshot(_words: unknown, context: CommandContext): Promise<Ex
     digestKey: context.config.book.digestKey,
     snapshots: snapshotsAt(context, connectionString),
     keep: keepAll,
+    share: 1,
   })
   context.onEnd(() => builder.close())
   const startedAt = performance.now()

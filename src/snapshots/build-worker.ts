@@ -6,6 +6,7 @@ import { postgresDatabase } from '../journal/postgres.js'
 import { postgresStore } from '../journal/postgres-session.js'
 import { type BuildProgress, buildSnapshot } from './build-snapshot.js'
 import { openSnapshotStore } from './open-store.js'
+import { Pace, pacedJournal, pacedSnapshots } from './paced-stores.js'
 import { pruneSnapshots } from './prune.js'
 import { type LastSnapshot, lastSnapshot } from './schedule.js'
 import type { SnapshotStoreConfig } from './store.js'
@@ -18,6 +19,8 @@ export interface BuildTask {
   snapshots: SnapshotStoreConfig
   /** Snapshots that stay; older ones are removed. */
   keep: number
+  /** Share of the time in which it works, above 0 and at most 1: the rest is for others. */
+  share: number
   /** Gets a {@link BuildNews} now and then. */
   port: MessagePort
 }
@@ -47,13 +50,14 @@ export interface BuildSummary {
 /** Task of a piscina worker: builds a snapshot and removes what is no longer to be kept. */
 export async function build(task: BuildTask): Promise<BuildSummary> {
   const { connectionString, timeoutMs, digestKey, port } = task
-  const snapshots = openSnapshotStore(task.snapshots)
+  const pace = new Pace(systemClock, task.share)
+  const snapshots = pacedSnapshots(openSnapshotStore(task.snapshots), pace)
   const database = impatientDatabase(postgresDatabase(connectionString, timeoutMs), systemClock)
   const tell = (news: BuildNews) => port.postMessage(news)
   try {
     const { snapshot, isNew } = await buildSnapshot({
       database,
-      store: postgresStore(database),
+      store: pacedJournal(postgresStore(database), pace),
       snapshots,
       clock: systemClock,
       random: Math.random,

@@ -39,10 +39,10 @@ export type EncodedHold = [
 ]
 
 export const blockHeaderBytes = 16
-/** About 2 MB a block. */
-const rowsMax: Record<BlockKind, number> = { accounts: 16_384, transactions: 32_768, holds: 4096 }
+/** About 256 KB a block: a commit of the journal waits for what Postgres has to write before it. */
+const rowsMax: Record<BlockKind, number> = { accounts: 2048, transactions: 4096, holds: 1024 }
 /** Details, or postings of holds, that end a block before its rows do. */
-const packedBytesMax = 1 << 20
+const packedBytesMax = 1 << 18
 
 /** All rows of the book, a block at a time; accounts first, then transactions, then holds. */
 export function* encodeBook(book: Book): Iterable<EncodedBlock> {

@@ -1,0 +1,84 @@
+import type { Clock } from '../clock.js'
+import type { JournalSession, JournalStore } from '../journal/session.js'
+import type { SnapshotSink, SnapshotStore } from './store.js'
+
+/** Chunks of the journal, of up to 7.8 KB, between two rests. */
+const chunksMax = 32
+/** On a busy machine work takes long because it waits for a core, and need not rest for that too. */
+const restMsMax = 50
+
+/**
+ * Lets a builder rest so that it works only a share of the time: whoever posts meanwhile needs the
+ * cores, and Postgres, more. What has been done since the last rest counts, whoever did it.
+ */
+export class Pace {
+  readonly #clock: Clock
+  readonly #share: number
+  #workedFrom: number
+
+  /** `share` is above 0 and at most 1, which never rests. */
+  constructor(clock: Clock, share: number) {
+    this.#clock = clock
+    this.#share = share
+    this.#workedFrom = clock.monotonic()
+  }
+
+  async rest(): Promise<void> {
+    const workedMs = this.#clock.monotonic() - this.#workedFrom
+    const restMs = Math.min(workedMs / this.#share - workedMs, restMsMax)
+    if (restMs >= 1) {
+      await new Promise<void>((resolve) => void this.#clock.schedule(restMs, resolve))
+    }
+    this.#workedFrom = this.#clock.monotonic()
+  }
+}
+
+/** The journal, read with rests. */
+export function pacedJournal(store: JournalStore, pace: Pace): JournalStore {
+  return { open: async () => pacedSession(await store.open(), pace) }
+}
+
+function pacedSession(session: JournalSession, pace: Pace): JournalSession {
+  return {
+    commit: (batch) => session.commit(batch),
+    settle: (stream, owner) => session.settle(stream, owner),
+    confirm: (stream, epoch) => session.confirm(stream, epoch),
+    ensurePartition: (seq) => session.ensurePartition(seq),
+    readHead: (stream) => session.readHead(stream),
+    close: () => session.close(),
+    async *readChunks(stream, afterSeq, toSeq) {
+      let chunks = 0
+      for await (const chunk of session.readChunks(stream, afterSeq, toSeq)) {
+        yield chunk
+        chunks += 1
+        if (chunks % chunksMax === 0) await pace.rest()
+      }
+    },
+  }
+}
+
+/** Snapshots, read and stored with rests. */
+export function pacedSnapshots(store: SnapshotStore, pace: Pace): SnapshotStore {
+  return {
+    list: (bookId) => store.list(bookId),
+    begin: async (name) => pacedSink(await store.begin(name), pace),
+    readBlock: async (name, number) => {
+      await pace.rest()
+      return await store.readBlock(name, number)
+    },
+    remove: (name) => store.remove(name),
+    sweep: (bookId) => store.sweep(bookId),
+    close: () => store.close(),
+  }
+}
+
+function pacedSink(sink: SnapshotSink, pace: Pace): SnapshotSink {
+  return {
+    put: async (number, bytes) => {
+      await sink.put(number, bytes)
+      await pace.rest()
+    },
+    finish: (manifest) => sink.finish(manifest),
+    abandon: () => sink.abandon(),
+  }
+}
