@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
+import { archivedStore } from '../journal/archived-store.js'
 import { digestChain } from '../journal/digest.js'
 import { impatientDatabase } from '../journal/impatient-database.js'
 import { postgresDatabase } from '../journal/postgres.js'
@@ -15,6 +16,8 @@ export interface BuildTask {
   connectionString: string
   timeoutMs: number
   digestKey: Uint8Array | undefined
+  /** Where archived records are read from. */
+  archiveDirectory: string | undefined
   snapshots: SnapshotStoreConfig
   /** Snapshots that stay; older ones are removed. */
   keep: number
@@ -53,7 +56,7 @@ export async function build(task: BuildTask): Promise<BuildSummary> {
   try {
     const { snapshot, isNew } = await buildSnapshot({
       database,
-      store: postgresStore(database),
+      store: archivedStore(postgresStore(database), database, task.archiveDirectory),
       snapshots,
       clock: systemClock,
       random: Math.random,

@@ -1,16 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { migrate } from '../../src/journal/migrate.js'
-import { withClient } from '../actors/book-database.js'
 import { Engine } from '../actors/engine.js'
 import { temporaryPostgres } from '../postgres.js'
 import { SampleBook } from '../snapshots/sample-book.js'
 import { CommandLine, daybook } from './command-line.js'
+import { holdGate, isWaiting, stopAt, until } from './gate.js'
 
 t.setTimeout(240_000)
-
-/** What the triggers of this test wait for. */
-const gate = 4711
 
 const postgres = await temporaryPostgres(t)
 const book = await SampleBook.make(t, postgres, { shards: [1, 2], rounds: 2 })
@@ -28,18 +23,18 @@ const words = ['restore', '--to', new Date(timeMs).toISOString()]
 const settings = { DATABASE_URL: book.connectionString }
 
 const places = [
-  { name: 'before anything is copied', table: 'journal', at: 1 },
-  { name: 'in the middle of the copy', table: 'journal', at: 2 },
-  { name: 'at the end of the copy', table: 'journal', at: 3 },
-  { name: 'before the mark is taken away', table: 'book', at: 2 },
-  { name: 'when the mark is taken away', table: 'origin', at: 2 },
+  { name: 'before anything is copied', table: 'journal', on: 'insert', at: 1 },
+  { name: 'in the middle of the copy', table: 'journal', on: 'insert', at: 2 },
+  { name: 'at the end of the copy', table: 'journal', on: 'insert', at: 3 },
+  { name: 'before the mark is taken away', table: 'book', on: 'update', at: 2 },
+  { name: 'when the mark is taken away', table: 'origin', on: 'update', at: 2 },
 ] as const
 
-for (const { name, table, at } of places) {
+for (const { name, ...place } of places) {
   for (const signal of ['SIGINT', 'SIGKILL'] as const) {
     t.test(`${signal} ${name}: no node starts on it, and it can be run again`, async (t) => {
       const target = await postgres.createDatabase()
-      await stopAt(target, { table, at })
+      await stopAt(target, place)
       const holder = await holdGate(target)
       const first = new CommandLine([...words, '--into', target], settings)
       await until(() => isWaiting(target))
@@ -61,7 +56,7 @@ for (const { name, table, at } of places) {
 
 t.test('two restores into one database do not mix', async (t) => {
   const target = await postgres.createDatabase()
-  await stopAt(target, { table: 'journal', at: 2 })
+  await stopAt(target, { table: 'journal', on: 'insert', at: 2 })
   const holder = await holdGate(target)
   const first = new CommandLine([...words, '--into', target], settings)
   await until(() => isWaiting(target))
@@ -70,58 +65,3 @@ t.test('two restores into one database do not mix', async (t) => {
   await holder.release()
   t.match(await first.ended, { code: 0 })
 })
-
-/** Makes the n-th statement that writes to a table wait for the gate. */
-async function stopAt(target: string, { table, at }: { table: string; at: number }): Promise<void> {
-  await withClient(target, async (client) => {
-    await migrate(client)
-    await client.query(`
-      create sequence public.statements;
-      create function public.wait() returns trigger language plpgsql as $$
-      begin
-        if nextval('public.statements') = ${at} then
-          perform pg_advisory_xact_lock(${gate});
-        end if;
-        return null;
-      end $$;
-      create trigger wait before ${table === 'journal' ? 'insert' : 'update'}
-        on daybook.${table} for each statement execute function public.wait()`)
-  })
-}
-
-/** Holds the gate shut until it is released. */
-async function holdGate(target: string): Promise<{ release(): Promise<void> }> {
-  let release: () => void = () => undefined
-  const released = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  let done: Promise<void> = Promise.resolve()
-  await new Promise<void>((resolve, reject) => {
-    done = withClient(target, async (client) => {
-      await client.query(`select pg_advisory_lock(${gate})`)
-      resolve()
-      await released
-    })
-    done.catch(reject)
-  })
-  return {
-    release: () => {
-      release()
-      return done
-    },
-  }
-}
-
-async function isWaiting(target: string): Promise<boolean> {
-  return await withClient(target, async (client) => {
-    const { rows } = await client.query(
-      `select from pg_locks where locktype = 'advisory' and objid = ${gate} and not granted
-         and database = (select oid from pg_database where datname = current_database())`,
-    )
-    return rows.length > 0
-  })
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(10)
-}
