@@ -85,6 +85,7 @@ async function measureBuild(connectionString: string, records: number): Promise<
     connectionString,
     timeoutMs: connectTimeoutMs,
     digestKey: undefined,
+    archiveDirectory: undefined,
     snapshots: { kind: 'postgres', connectionString, timeoutMs: connectTimeoutMs },
     keep: 3,
     share: 1,

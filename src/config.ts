@@ -16,6 +16,7 @@ const schema = Type.Object({
   DAYBOOK_HOST: Type.String({ default: '127.0.0.1' }),
   DAYBOOK_PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535 }),
   DAYBOOK_DATA_DIR: Type.String({ default: './data' }),
+  DAYBOOK_ARCHIVE_DIR: Type.Optional(Type.String({ minLength: 1 })),
   DAYBOOK_SHARDS: Type.Integer({ default: shardsByDefault(), minimum: 1, maximum: shardsMax }),
   DAYBOOK_LOG_LEVEL: Type.Union(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) =>
@@ -67,6 +68,8 @@ export interface Config {
     /** Worker threads that own the book's slots; may change at any restart. */
     shards: number
     databaseUrl: string | undefined
+    /** Where records are that have been archived; absent: they cannot be read. */
+    archiveDirectory: string | undefined
     logLevel: string
     /** A line per request, for it costs a third of the throughput. */
     logRequests: boolean
@@ -127,6 +130,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       dataDirectory: env.DAYBOOK_DATA_DIR,
       shards: env.DAYBOOK_SHARDS,
       databaseUrl: env.DATABASE_URL,
+      archiveDirectory: env.DAYBOOK_ARCHIVE_DIR,
       logLevel: env.DAYBOOK_LOG_LEVEL,
       logRequests: env.DAYBOOK_LOG_REQUESTS,
       logSlowMs: env.DAYBOOK_LOG_SLOW_MS,

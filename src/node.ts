@@ -8,6 +8,7 @@ import { connectPeers, type ShardFault, ShardThread } from './actors/shard-threa
 import type { ServingParts } from './api/context.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config, SnapshotSettings } from './config.js'
+import { archivedReader, archivedStore } from './journal/archived-store.js'
 import { digestChain } from './journal/digest.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './journal/embedded.js'
 import { impatientDatabase } from './journal/impatient-database.js'
@@ -144,7 +145,7 @@ export class DaybookNode {
         database,
         shards: process.shards,
         ...(store === undefined ? {} : { snapshots: store }),
-        store: postgresStore(database),
+        store: archivedStore(postgresStore(database), database, process.archiveDirectory),
         clock: this.clock,
         chain: digestChain(book.digestKey),
         random: Math.random,
@@ -174,6 +175,7 @@ export class DaybookNode {
       connectionString,
       timeoutMs: process.commitTimeoutMs,
       digestKey: book.digestKey,
+      archiveDirectory: process.archiveDirectory,
       snapshots: snapshotStoreConfig(snapshots, connectionString, process.commitTimeoutMs),
       keep: snapshots.kept,
       share: snapshotShare,
@@ -298,6 +300,7 @@ export class DaybookNode {
         },
         connectionString,
         digestKey: book.digestKey,
+        archiveDirectory: process.archiveDirectory,
         snapshots:
           process.snapshots === undefined
             ? undefined
@@ -332,12 +335,15 @@ export class DaybookNode {
       send: (frame: ArrayBuffer) => shard.send(frame),
     }))
     const shardOfSlot = Int32Array.from({ length: slotCount }, (_, slot) => layout.shardOf(slot))
+    const reader = postgresReader(connectionString, {
+      timeoutMs: process.commitTimeoutMs,
+      onError: (error) => this.#log.warn({ err: error }, 'a connection for reading broke'),
+    })
+    const database = postgresDatabase(connectionString, process.commitTimeoutMs)
+    const store = archivedStore(postgresStore(database), database, process.archiveDirectory)
     return {
       router: new Router(this.clock, limits, ports, shardOfSlot),
-      journal: postgresReader(connectionString, {
-        timeoutMs: process.commitTimeoutMs,
-        onError: (error) => this.#log.warn({ err: error }, 'a connection for reading broke'),
-      }),
+      journal: archivedReader(reader, store),
     }
   }
 

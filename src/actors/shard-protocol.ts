@@ -10,6 +10,8 @@ export interface ShardWorkerData {
   options: ShardOptions
   connectionString: string
   digestKey: Uint8Array | undefined
+  /** Where archived records are read from. */
+  archiveDirectory: string | undefined
   /** Where the snapshot of the plan is. */
   snapshots: SnapshotStoreConfig | undefined
 }

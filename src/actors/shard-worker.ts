@@ -1,5 +1,6 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
+import { archivedStore } from '../journal/archived-store.js'
 import { digestChain } from '../journal/digest.js'
 import { impatientDatabase } from '../journal/impatient-database.js'
 import { postgresDatabase } from '../journal/postgres.js'
@@ -13,7 +14,8 @@ import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
 /** Entry of a shard's thread: wires a {@link Shard} to its port. */
 if (parentPort === null) throw new Error('this file runs as a worker thread')
 const port = parentPort
-const { options, connectionString, digestKey, snapshots } = workerData as ShardWorkerData
+const { options, connectionString, digestKey, archiveDirectory, snapshots } =
+  workerData as ShardWorkerData
 
 const tell = (message: FromShard) => port.postMessage(message)
 const fail = (fault: Error & { code?: string }) =>
@@ -23,13 +25,15 @@ const metrics = shardMetrics(options.plan.place.shard)
 /** Channels to the other shards, by number. */
 const peers: (MessagePort | undefined)[] = []
 
+const database = impatientDatabase(
+  postgresDatabase(connectionString, options.commitTimeoutMs),
+  systemClock,
+)
 const snapshotStore = snapshots === undefined ? undefined : openSnapshotStore(snapshots)
 
 const shard = new Shard(options, {
   clock: systemClock,
-  store: postgresStore(
-    impatientDatabase(postgresDatabase(connectionString, options.commitTimeoutMs), systemClock),
-  ),
+  store: archivedStore(postgresStore(database), database, archiveDirectory),
   ...(snapshotStore === undefined ? {} : { snapshots: snapshotStore }),
   random: Math.random,
   chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),

@@ -1,10 +1,13 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '../clock.js'
+import { archivedStore } from '../journal/archived-store.js'
 import type { Database, DatabaseConnection } from '../journal/database.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../journal/embedded.js'
 import { impatientDatabase } from '../journal/impatient-database.js'
 import { postgresDatabase } from '../journal/postgres.js'
+import { postgresStore } from '../journal/postgres-session.js'
+import type { JournalStore } from '../journal/session.js'
 import { type CommandContext, UsageError } from './command.js'
 
 const connectTimeoutMs = 10_000
@@ -48,6 +51,11 @@ export async function bookAccess(context: CommandContext): Promise<BookAccess> {
 export function accessTo(connectionString: string): BookAccess {
   const database = postgresDatabase(connectionString, connectTimeoutMs)
   return { connectionString, database: impatientDatabase(database, systemClock) }
+}
+
+/** The journal of a book, with what has been archived as far as DAYBOOK_ARCHIVE_DIR has it. */
+export function journalOf({ database }: BookAccess, { config }: CommandContext): JournalStore {
+  return archivedStore(postgresStore(database), database, config.process.archiveDirectory)
 }
 
 /** Runs `work` with a connection of its own. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { ConfigError, readConfig } from '../config.js'
+import { archiveCommand } from './archive.js'
 import { type Command, type CommandWords, ExitCode, UsageError } from './command.js'
 import { inspectCommand } from './inspect.js'
 import { Progress } from './progress.js'
@@ -18,6 +19,7 @@ const commands: readonly Command[] = [
   pruneCommand,
   verifyCommand,
   restoreCommand,
+  archiveCommand,
 ]
 
 const endings: (() => Promise<void>)[] = []

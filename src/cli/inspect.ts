@@ -1,4 +1,5 @@
 import { type AccountQuery, accountRecords } from '../journal/account-records.js'
+import { archivedReader } from '../journal/archived-store.js'
 import {
   type PartitionOverview,
   partitionsOverview,
@@ -8,13 +9,12 @@ import {
 import { parseBookPosition } from '../journal/book-position.js'
 import { type BookRows, readBookRows, streamsOf } from '../journal/book-rows.js'
 import { digestChain } from '../journal/digest.js'
-import { postgresStore } from '../journal/postgres-session.js'
 import { plainReader } from '../journal/reader.js'
 import { recordInWords, recordJson } from '../journal/record-json.js'
 import type { JournalSession } from '../journal/session.js'
 import { keyOf } from '../key.js'
 import { anchorOf } from '../snapshots/anchor.js'
-import { bookAccess, withConnection } from './book-access.js'
+import { bookAccess, journalOf, withConnection } from './book-access.js'
 import {
   type Command,
   type CommandContext,
@@ -62,7 +62,7 @@ async function inspectBook(words: CommandWords, context: CommandContext): Promis
     context.print(anchor, () => `${JSON.stringify(anchor, undefined, 2)}\n`)
     return ExitCode.fine
   }
-  const session = await postgresStore(access.database).open()
+  const session = await journalOf(access, context).open()
   const streams = await overviews(session, book).finally(() => session.close())
   const { id, createdAt, generation, recordVersion } = book
   const shards = streamsOf(book, generation).length
@@ -84,8 +84,9 @@ async function inspectRecord(text: string, context: CommandContext): Promise<Exi
     throw new UsageError(`${text} is not the position of a record, such as 1-17`)
   }
   const [stream, seq] = place
-  const { database } = await bookAccess(context)
-  const words = await plainReader(database).readRecord(stream, seq)
+  const access = await bookAccess(context)
+  const reader = archivedReader(plainReader(access.database), journalOf(access, context))
+  const words = await reader.readRecord(stream, seq)
   const record = recordJson(words, 0, { stream, seq })
   context.print(record, () => `${recordInWords(record)}\n${JSON.stringify(record, undefined, 2)}\n`)
   return ExitCode.fine
@@ -102,7 +103,7 @@ async function inspectAccount(
   const query: AccountQuery = { tenant, key, limit: count('--limit', values.limit, limitByDefault) }
   const access = await bookAccess(context)
   const book = await withConnection(access, readBookRows)
-  const session = await postgresStore(access.database).open()
+  const session = await journalOf(access, context).open()
   const records = await accountRecords(session, book, query, {
     chain: digestChain(context.config.book.digestKey),
     onProgress: (done, total) => context.progress.report('records', done, total),

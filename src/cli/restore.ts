@@ -1,9 +1,8 @@
 import { parseBookPosition } from '../journal/book-position.js'
 import { digestChain } from '../journal/digest.js'
-import { postgresStore } from '../journal/postgres-session.js'
 import { type RestoreResult, restore } from '../snapshots/restore.js'
 import type { RestorePoint } from '../snapshots/restore-cut.js'
-import { accessTo, bookAccess } from './book-access.js'
+import { accessTo, bookAccess, journalOf } from './book-access.js'
 import {
   type Command,
   type CommandContext,
@@ -52,7 +51,7 @@ async function runRestore(words: CommandWords, context: CommandContext): Promise
   const result = await restore({
     source: {
       database: source.database,
-      store: postgresStore(source.database),
+      store: journalOf(source, context),
       ...snapshotsOf(context, source.connectionString),
     },
     target: { connectionString: target, ...snapshotsOf(context, target) },

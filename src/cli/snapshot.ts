@@ -27,6 +27,7 @@ async function runSnapshot(_words: unknown, context: CommandContext): Promise<Ex
     connectionString,
     timeoutMs,
     digestKey: context.config.book.digestKey,
+    archiveDirectory: context.config.process.archiveDirectory,
     snapshots: snapshotsAt(context, connectionString),
     keep: keepAll,
     share: 1,

@@ -1,9 +1,8 @@
-import { postgresStore } from '../journal/postgres-session.js'
 import { readLayout } from '../journal/take-over.js'
 import { snapshotFault } from '../snapshots/choose-snapshot.js'
 import { decodeManifest, type SnapshotManifest } from '../snapshots/manifest.js'
 import type { StoredSnapshot } from '../snapshots/store.js'
-import { bookAccess, withConnection } from './book-access.js'
+import { bookAccess, journalOf, withConnection } from './book-access.js'
 import { type Command, type CommandContext, ExitCode } from './command.js'
 import { openSnapshots } from './snapshot-access.js'
 import { table } from './table.js'
@@ -23,7 +22,7 @@ would not use, and why. Blocks are not read here: daybook verify does that.
 async function runSnapshots(_words: unknown, context: CommandContext): Promise<ExitCode> {
   const access = await bookAccess(context)
   const book = await withConnection(access, readLayout)
-  const session = await postgresStore(access.database).open()
+  const session = await journalOf(access, context).open()
   context.onEnd(async () => session.close())
   const list: Described[] = []
   for (const stored of await openSnapshots(context, access.connectionString).list(book.bookId)) {

@@ -3,14 +3,13 @@ import { dirname } from 'node:path'
 import { stripedParts } from '../actors/slot-index.js'
 import type { DigestChain } from '../journal/batch.js'
 import { digestChain } from '../journal/digest.js'
-import { postgresStore } from '../journal/postgres-session.js'
 import type { JournalStore } from '../journal/session.js'
 import { readLayout } from '../journal/take-over.js'
 import { type Anchor, anchorOf, readAnchor } from '../snapshots/anchor.js'
 import { type VerifiedBook, verifyBook } from '../snapshots/verify-book.js'
 import { type VerifyResult, verifyJournal } from '../snapshots/verify-journal.js'
 import { type LiveFinding, verifyLive } from '../snapshots/verify-live.js'
-import { type BookAccess, bookAccess, withConnection } from './book-access.js'
+import { type BookAccess, bookAccess, journalOf, withConnection } from './book-access.js'
 import {
   type Command,
   type CommandContext,
@@ -55,7 +54,7 @@ async function runVerify(words: CommandWords, context: CommandContext): Promise<
   const server = serverAddress(words)
   const access = await bookAccess(context)
   const { database } = access
-  const store = postgresStore(database)
+  const store = journalOf(access, context)
   const chain = digestChain(context.config.book.digestKey)
   const startedAt = performance.now()
   const journal = await verifyJournal({

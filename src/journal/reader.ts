@@ -69,7 +69,7 @@ interface ChunkRow {
   payload: Buffer
 }
 
-function recordIn(
+export function recordIn(
   rows: readonly ChunkRow[],
   { stream, seq }: { stream: number; seq: number },
 ): Uint32Array {

@@ -5,7 +5,7 @@ import type { JournalSession } from './session.js'
  * Records of one statement when a whole stream is read. One statement for all of it would keep
  * Postgres from cleaning up behind the writer for as long as it runs, and might be sorted on disk.
  */
-const windowRecords = 50_000
+export const windowRecords = 50_000
 
 /** A chunk has at most 7,800 bytes and a record at least 64: within so many seqs one begins. */
 const chunkRecordsMax = 128

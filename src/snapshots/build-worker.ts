@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
+import { archivedStore } from '../journal/archived-store.js'
 import { digestChain } from '../journal/digest.js'
 import { impatientDatabase } from '../journal/impatient-database.js'
 import { postgresDatabase } from '../journal/postgres.js'
@@ -16,6 +17,8 @@ export interface BuildTask {
   connectionString: string
   timeoutMs: number
   digestKey: Uint8Array | undefined
+  /** Where archived records are read from. */
+  archiveDirectory: string | undefined
   snapshots: SnapshotStoreConfig
   /** Snapshots that stay; older ones are removed. */
   keep: number
@@ -57,7 +60,10 @@ export async function build(task: BuildTask): Promise<BuildSummary> {
   try {
     const { snapshot, isNew } = await buildSnapshot({
       database,
-      store: pacedJournal(postgresStore(database), pace),
+      store: pacedJournal(
+        archivedStore(postgresStore(database), database, task.archiveDirectory),
+        pace,
+      ),
       snapshots,
       clock: systemClock,
       random: Math.random,

@@ -50,7 +50,7 @@ async function cutAtTime(session: Chunks, book: BookRows, timeMs: number): Promi
   }
 }
 
-function cutAtPosition(book: BookRows, position: BookPosition): RestoreCut {
+export function cutAtPosition(book: BookRows, position: BookPosition): RestoreCut {
   const named = [...position.keys()]
   const generation = book.streams.find((stream) => stream.id === named[0])?.generation
   const streams = generation === undefined ? [] : streamsOf(book, generation)

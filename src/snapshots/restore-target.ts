@@ -132,6 +132,7 @@ export class RestoreTarget {
     try {
       await this.connection.query(`set lock_timeout = ${lockTimeoutMs}`)
       await this.connection.query('select pg_advisory_lock(4849332, 2)')
+      await this.connection.query('set lock_timeout = 0')
     } catch (error) {
       if ((error as { code?: string }).code !== lockNotAvailableState) throw error
       throw new RestoreRefusal('another restore into this database is under way')

@@ -54,7 +54,7 @@ function firstRecords(chunk: StoredChunk, endWord: number, toSeq: number): Store
 }
 
 /** The last chunk that was read is proven by the one after it, or by the row of the stream. */
-async function assertGoesOn(
+export async function assertGoesOn(
   session: Pick<JournalSession, 'readChunks'>,
   replay: Replay,
   { id, head, digest }: StreamRow,

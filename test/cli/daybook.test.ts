@@ -18,7 +18,7 @@ const settings = { DATABASE_URL: book.connectionString }
 t.test('help is there for all and for each, and what is wrong is said', async (t) => {
   const help = await daybook(['--help'], {})
   t.equal(help.code, 0)
-  for (const name of ['inspect', 'restore', 'verify']) {
+  for (const name of ['inspect', 'restore', 'verify', 'archive']) {
     t.match(help.stdout, new RegExp(`^  ${name} `, 'm'))
     const own = await daybook([name, '--help'], {})
     t.match(own, { code: 0, stderr: '' })
@@ -35,6 +35,8 @@ t.test('help is there for all and for each, and what is wrong is said', async (t
     [['restore', '--to', 'yesterday', '--into', book.connectionString], settings],
     [['restore', '--to', '2026-03-31T23:59:59', '--into', book.connectionString], settings],
     [['restore', '--to', '1-1', '--into', 'somewhere'], settings],
+    [['archive', '--to', 'somewhere'], settings],
+    [['archive', '--before', 'yesterday', '--to', 'somewhere'], settings],
     [['verify'], { ...settings, DAYBOOK_NOTHING: '1' }],
     [['inspect'], { DAYBOOK_DATA_DIR: '/nowhere' }],
   ] as const
