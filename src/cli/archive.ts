@@ -2,11 +2,14 @@ import { type BookPosition, parseBookPosition } from '../journal/book-position.j
 import { readBookRows } from '../journal/book-rows.js'
 import { digestChain } from '../journal/digest.js'
 import { postgresStore } from '../journal/postgres-session.js'
+import { readLayout } from '../journal/take-over.js'
 import { isUuid } from '../key.js'
 import { type ArchiveResult, archiveJournal } from '../snapshots/archive.js'
 import { putArchiveBack } from '../snapshots/archive-back.js'
+import { snapshotFault } from '../snapshots/choose-snapshot.js'
 import { decodeManifest } from '../snapshots/manifest.js'
 import { cutAtPosition } from '../snapshots/restore-cut.js'
+import type { StoredSnapshot } from '../snapshots/store.js'
 import { type BookAccess, bookAccess, withConnection } from './book-access.js'
 import {
   type Command,
@@ -23,7 +26,7 @@ export const archiveCommand: Command = {
   help: `daybook archive --before <snapshot|position> --to <directory> [--json]
 daybook archive --back <directory> [--json]
 
-Moves the journal at or before a snapshot, or a position such as 1-500,2-300, to compressed files
+Moves the journal before a snapshot, or up to a position such as 1-500,2-300, to compressed files
 with manifests and checksums. Each file is read back and checked before its rows are deleted. A
 server may be running. What starts from an older snapshot, or from none, then needs the files: set
 DAYBOOK_ARCHIVE_DIR, for the server and for these commands.
@@ -84,8 +87,19 @@ async function cutOf(
   const list = await openSnapshots(context, access.connectionString).list(book.id)
   const stored = list.find(({ id }) => id === text)
   if (stored === undefined) throw new Error(`the book has no snapshot ${text}`)
+  await assertUsable(stored, access)
   const { streams, generation } = decodeManifest(stored.manifest)
-  return { generation, position: new Map(streams.map(({ stream, seq }) => [stream, seq])) }
+  // A start from the snapshot may have to read again what was sent and not applied by then.
+  const kept = streams.map(({ stream, checkpoint }) => [stream, checkpoint.afterSeq] as const)
+  return { generation, position: new Map(kept) }
+}
+
+/** What is archived for its sake is to be done without. */
+async function assertUsable(stored: StoredSnapshot, access: BookAccess): Promise<void> {
+  const layout = await withConnection(access, readLayout)
+  const session = await postgresStore(access.database).open()
+  const fault = await snapshotFault(stored, layout, session).finally(() => session.close())
+  if (fault !== undefined) throw new Error(`snapshot ${stored.id} cannot be used: ${fault}`)
 }
 
 function inWords({ moved }: ArchiveResult): string {
