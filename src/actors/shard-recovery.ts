@@ -51,6 +51,8 @@ export interface RecoveryParts {
 }
 
 const progressRecords = 100_000
+/** What a journal may hold instead of transactions must not take memory. */
+const reservedRowsMax = 4_000_000
 
 /**
  * Brings a shard's book to the state of the journal.
@@ -180,6 +182,7 @@ export class ShardRecovery {
     try {
       const { head, digest } = await this.#endOf(stream, session)
       this.#recordsTotal += head - replay.seq
+      this.#reserve(head - replay.seq)
       let reported = replay.seq
       this.#book.stream = stream
       for await (const chunk of session.readChunks(stream, replay.seq, head)) {
@@ -201,6 +204,13 @@ export class ShardRecovery {
       session.close()
     }
     this.#report(stream)
+  }
+
+  /** Most records make a transaction, of which a shard of another layout remembers its share. */
+  #reserve(records: number): void {
+    const { place, rebuild, transactions } = this.#book
+    const own = rebuild === undefined ? records : records / place.shards
+    transactions.keys.reserve(transactions.count + Math.min(own, reservedRowsMax))
   }
 
   async #endOf(stream: number, session: JournalSession): Promise<{ head: number; digest: Buffer }> {
