@@ -23,6 +23,8 @@ export class ChainCheck {
   #chunkSeq = 1
   #part = 0
   #held: StoredChunk | undefined
+  /** A record that cannot be; the next chunk says whether it was written so. */
+  #defect: { seq: number; what: string } | undefined
 
   constructor(stream: number, chain: DigestChain, checkRecord: RecordCheck) {
     this.#stream = stream
@@ -47,7 +49,8 @@ export class ChainCheck {
 
   read(chunk: StoredChunk): void {
     if (this.finding !== undefined) return
-    if (this.#held !== undefined) this.#judgeHeld(this.#held, chunk.firstSeq, chunk.prev)
+    if (this.#defect !== undefined) this.#judgeDefect(this.#defect, chunk.prev)
+    else if (this.#held !== undefined) this.#judgeHeld(this.#held, chunk.firstSeq, chunk.prev)
     else if (!this.#follows(chunk)) return
     else if (chunk.prev.equals(this.digest)) this.#readRecords(chunk)
     else this.#held = chunk
@@ -57,7 +60,9 @@ export class ChainCheck {
   end(head: number, digest: Buffer): void {
     if (this.finding !== undefined) return
     const { seq } = this
-    if (this.#held !== undefined) {
+    if (this.#defect !== undefined) {
+      this.#judgeDefect(this.#defect, digest)
+    } else if (this.#held !== undefined) {
       this.#judgeHeld(this.#held, head + 1, digest)
     } else if (this.#replay.isWithinRecord) {
       this.#find('cut_off', seq, head, `the last part of record ${seq} is missing`)
@@ -114,13 +119,20 @@ export class ChainCheck {
     }
   }
 
+  /** If the chunk is as it was written, so is the record; else all of the chunk is in question. */
+  #judgeDefect({ seq, what }: { seq: number; what: string }, prev: Buffer): void {
+    if (prev.equals(this.digest)) this.#find('unreadable', seq, seq, what)
+    else this.#find('changed', this.#chunkSeq, seq, `record ${seq}: ${what}`)
+  }
+
   #readRecords(chunk: StoredChunk): void {
     this.#chunkSeq = chunk.firstSeq
     this.#part = chunk.part
     try {
       this.#replay.read(chunk, (words, at, seq) => {
-        const reason = this.finding === undefined ? this.#checkRecord(words, at, seq) : undefined
-        if (reason !== undefined) this.#find('unreadable', seq, seq, reason)
+        if (this.#defect !== undefined) return
+        const what = this.#checkRecord(words, at, seq)
+        if (what !== undefined) this.#defect = { seq, what }
       })
     } catch (error) {
       const last = Math.max(chunk.firstSeq, this.#replay.seq + 1)

@@ -135,6 +135,27 @@ t.test('a damaged journal is not archived', async (t) => {
   await t.rejects(archive(early), { code: 'broken_chain' })
   await query(flip)
   t.same(await query(journalText), before, 'nothing is deleted')
+  const last = before.filter(({ stream }) => stream === 1).length - 1
+  const flipLast = `update daybook.journal set payload = set_byte(payload, 30, get_byte(payload, 30) # 1)
+    where stream = 1 and first_seq = ${before[last].first_seq} and part = ${before[last].part}`
+  await query(flipLast)
+  await t.rejects(archive(early), { code: 'broken_chain' }, 'the last chunk of a file, too')
+  await query(flipLast)
+  await putArchiveBack(options())
+  t.same(await query(journalText), before)
+})
+
+t.test('a chunk in which the position is stays in the journal', async (t) => {
+  const wide = before.findLast(({ stream, n }) => stream === 4 && n > 2)
+  if (wide === undefined) throw new Error('no chunk has three records')
+  const position = new Map([[4, wide.first_seq + 1]])
+  await archiveJournal({ generation: 3, position }, options())
+  const left = before.filter(({ stream, first_seq }) => {
+    return stream > 4 || (stream === 4 && first_seq >= wide.first_seq)
+  })
+  t.same(await query(journalText), left)
+  await putArchiveBack(options())
+  t.same(await query(journalText), before)
 })
 
 function options() {
