@@ -102,11 +102,12 @@ async function assertUsable(stored: StoredSnapshot, access: BookAccess): Promise
   if (fault !== undefined) throw new Error(`snapshot ${stored.id} cannot be used: ${fault}`)
 }
 
-function inWords({ moved }: ArchiveResult): string {
-  if (moved.length === 0) return 'nothing was left to move\n'
+function inWords({ moved, dropped }: ArchiveResult): string {
   const lines = moved.map(
     ({ stream, firstSeq, lastSeq, file, bytes }) =>
       `${stream}-${firstSeq} to ${stream}-${lastSeq}: ${file}, ${(bytes / 1e6).toFixed(1)} MB`,
   )
+  if (lines.length === 0) lines.push('nothing was left to move')
+  lines.push(...dropped.map((name) => `dropped the empty partition ${name}`))
   return `${lines.join('\n')}\n`
 }

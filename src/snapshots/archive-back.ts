@@ -16,9 +16,9 @@ import type { JournalSession } from '../journal/session.js'
 import { readInWindows } from '../journal/windows.js'
 import { type ArchiveOptions, assertReadable, withArchiveLock } from './archive.js'
 import { ChunkSink } from './chunk-sink.js'
+import { partitionSeqs } from './empty-partitions.js'
 
 /** Seqs of one partition of the journal (migrations/001-journal.sql). */
-const partitionSeqs = 10_000_000
 
 /**
  * Puts what has been archived back into the journal, the newest of each stream first, so that what

@@ -18,6 +18,7 @@ import { emptyDigest } from '../journal/digest.js'
 import { Replay } from '../journal/replay.js'
 import type { JournalSession, JournalStore } from '../journal/session.js'
 import { windowRecords } from '../journal/windows.js'
+import { dropEmptyPartitions } from './empty-partitions.js'
 import { assertGoesOn } from './stream-copy.js'
 
 export interface ArchiveOptions {
@@ -34,6 +35,8 @@ export interface ArchiveOptions {
 export interface ArchiveResult {
   /** What was moved now, by file. */
   moved: { stream: number; firstSeq: number; lastSeq: number; file: string; bytes: number }[]
+  /** Partitions in which nothing was left. */
+  dropped: string[]
 }
 
 const segmentBytesByDefault = 256 << 20
@@ -48,7 +51,8 @@ const deletedSeqs = 50_000
  *
  * From the row on the file counts, and readers look there (journal/archived-store.ts). Broken off
  * anywhere, it is run again and goes on: a file without its row is written anew, and rows that were
- * left are deleted. Locks nothing that a writer needs.
+ * left are deleted. Partitions in which nothing is left go at the end: only that locks something that
+ * a writer needs, for a moment.
  */
 export async function archiveJournal(
   before: { generation: number; position: BookPosition },
@@ -66,7 +70,8 @@ export async function archiveJournal(
     const session = await options.store.open()
     try {
       const moving = { book, connection, session, directory, ranges }
-      return await moveStreams(before, options, moving)
+      const moved = await moveStreams(before, options, moving)
+      return { moved, dropped: await dropEmptyPartitions(connection) }
     } finally {
       session.close()
     }
@@ -85,7 +90,7 @@ async function moveStreams(
   before: { generation: number; position: BookPosition },
   options: ArchiveOptions,
   moving: Moving,
-): Promise<ArchiveResult> {
+): Promise<ArchiveResult['moved']> {
   const wanted = moving.book.streams.flatMap((stream) => {
     const toSeq =
       stream.generation < before.generation ? stream.head : (before.position.get(stream.id) ?? 0)
@@ -94,7 +99,7 @@ async function moveStreams(
     return toSeq > start.seq ? [{ stream, toSeq, start }] : []
   })
   const total = wanted.reduce((sum, { toSeq, start }) => sum + toSeq - start.seq, 0)
-  const result: ArchiveResult = { moved: [] }
+  const moved: ArchiveResult['moved'] = []
   let done = 0
   for (const { stream, toSeq, start } of wanted) {
     let from = start
@@ -102,13 +107,13 @@ async function moveStreams(
       const manifest = await moveSegment(stream, from, toSeq, options, moving)
       if (manifest === undefined) break
       const { firstSeq, lastSeq, file, bytes } = manifest
-      result.moved.push({ stream: stream.id, firstSeq, lastSeq, file, bytes })
+      moved.push({ stream: stream.id, firstSeq, lastSeq, file, bytes })
       done += lastSeq - from.seq
       options.onProgress(done, total)
       from = { seq: lastSeq, digest: Buffer.from(manifest.digestAfter, 'hex') }
     }
   }
-  return result
+  return moved
 }
 
 /** Moves the chunks after `start`, as many as go into one file; undefined if there is none. */

@@ -6,6 +6,7 @@ import { postgresDatabase } from '../journal/postgres.js'
 import { inTransaction } from '../journal/postgres-session.js'
 import { slotBytes } from '../journal/slot-map.js'
 import type { Layout } from '../layout.js'
+import { partitionSeqs } from './empty-partitions.js'
 import { RestoreRefusal } from './restore-cut.js'
 
 const connectTimeoutMs = 10_000
@@ -14,7 +15,6 @@ const lockTimeoutMs = 5000
 const lockNotAvailableState = '55P03'
 
 /** Seqs of one partition of the journal (migrations/001-journal.sql). */
-const partitionSeqs = 10_000_000
 
 /** What a restored book says of where it comes from. */
 export interface Origin {

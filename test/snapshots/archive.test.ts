@@ -9,6 +9,7 @@ import { plainReader } from '../../src/journal/reader.js'
 import { recordJson } from '../../src/journal/record-json.js'
 import { archiveJournal } from '../../src/snapshots/archive.js'
 import { putArchiveBack } from '../../src/snapshots/archive-back.js'
+import { dropEmptyPartitions } from '../../src/snapshots/empty-partitions.js'
 import { restore } from '../../src/snapshots/restore.js'
 import { verifyJournal } from '../../src/snapshots/verify-journal.js'
 import { withClient } from '../actors/book-database.js'
@@ -156,6 +157,34 @@ t.test('a chunk in which the position is stays in the journal', async (t) => {
   t.same(await query(journalText), left)
   await putArchiveBack(options())
   t.same(await query(journalText), before)
+})
+
+t.test('a partition in which nothing is left goes, unless somebody may write there', async (t) => {
+  // As if the journal had come to the third partition, and only there were something.
+  const names = async () =>
+    (
+      await query<{ name: string }>(
+        `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = 'daybook.journal'::regclass order by 1`,
+      )
+    ).map(({ name }) => name)
+  await query('select daybook.ensure_partition(10000000), daybook.ensure_partition(20000000)')
+  const drop = async () => {
+    const connection = await database.connect({ name: 'test' })
+    return await dropEmptyPartitions(connection).finally(() => connection.end())
+  }
+  t.same(await drop(), [], 'the open streams are going to write in all of them')
+  const heads = await query<{ id: number; head: string }>(
+    'select id, head from daybook.stream where not closed',
+  )
+  await query('update daybook.stream set head = 20000000 where not closed')
+  t.same(await drop(), ['journal_000001'], 'the first has rows, the third is written to')
+  t.same(await names(), ['journal_000000', 'journal_000002'])
+  for (const { id, head } of heads) {
+    await query(`update daybook.stream set head = ${head} where id = ${id}`)
+  }
+  await query('select daybook.ensure_partition(10000000)')
+  t.same(await names(), ['journal_000000', 'journal_000001', 'journal_000002'])
 })
 
 function options() {
