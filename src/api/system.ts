@@ -5,7 +5,7 @@ import { stripedParts } from '../actors/slot-index.js'
 import { slotCount } from '../key.js'
 import type { ServerMetrics } from '../metrics.js'
 import type { NodeStatus } from '../node.js'
-import { ApiError } from './errors.js'
+import { ApiError, invalidField } from './errors.js'
 import { systemResponses } from './responses.js'
 import { Status } from './statuses.js'
 
@@ -19,12 +19,11 @@ export interface SystemParts {
 
 const DigestQuery = Type.Object(
   {
-    stream: Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }),
+    stream: Type.String({ pattern: '^[1-9][0-9]{0,8}$' }),
     slot: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: slotCount - 1,
-        description: 'Absent: the parts of striped accounts that the stream has',
+      Type.String({
+        pattern: '^[0-9]{1,4}$',
+        description: `0 to ${slotCount - 1}; absent: the parts of striped accounts`,
       }),
     ),
   },
@@ -74,8 +73,10 @@ export const systemRoutes: FastifyPluginAsync<{ system: SystemParts }> = async (
       },
     },
     async ({ query }) => {
-      const { stream, slot } = query
-      const read = await system.digestOf(stream, slot ?? stripedParts)
+      const stream = Number(query.stream)
+      const slot = query.slot === undefined ? stripedParts : Number(query.slot)
+      if (slot >= slotCount) throw invalidField('slot', `must be below ${slotCount}`)
+      const read = await system.digestOf(stream, slot)
       if (read === undefined) {
         throw new ApiError('not_ready', `stream ${stream} is not served here, or did not answer`)
       }
