@@ -32,6 +32,7 @@ t.test('every route is in the document', async (t) => {
     'GET /metrics',
     'GET /ready',
     'GET /v1/accounts/{id}',
+    'GET /v1/system/digest',
     'GET /v1/transactions/{id}',
     'PATCH /v1/accounts/{id}',
     'POST /v1/accounts',

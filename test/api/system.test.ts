@@ -39,6 +39,7 @@ t.test('it listens at once, and says that it is not ready until it serves', asyn
   t.same(phases, [
     'connecting',
     'migrating',
+    'choosing_snapshot',
     'warming_up',
     'taking_over',
     'reading_rest',
