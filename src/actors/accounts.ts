@@ -7,7 +7,16 @@ import {
 } from '../journal/record.js'
 import type { Key } from '../key.js'
 import { amountMax } from '../money.js'
-import { type AnyColumn, Column, KeyTable } from './key-table.js'
+import {
+  type AnyColumn,
+  BigintColumn,
+  ByteColumn,
+  FloatColumn,
+  Int32Column,
+  Uint16Column,
+  Uint32Column,
+} from './column.js'
+import { KeyTable } from './key-table.js'
 
 /**
  * Account actors as columns of typed arrays: about 110 bytes each. What few accounts have (a name,
@@ -54,32 +63,29 @@ export interface BookCurrency {
   words: [number, number]
 }
 
-const bigints = (length: number) => new BigInt64Array(length)
-const floats = (length: number) => new Float64Array(length)
-
 export class AccountTable {
   readonly keys: KeyTable
-  readonly debitsPosted = new Column(bigints)
-  readonly creditsPosted = new Column(bigints)
-  readonly debitsPending = new Column(bigints)
-  readonly creditsPending = new Column(bigints)
-  readonly overdraftLimit = new Column(bigints)
-  readonly minimumBalance = new Column(bigints)
+  readonly debitsPosted = new BigintColumn()
+  readonly creditsPosted = new BigintColumn()
+  readonly debitsPending = new BigintColumn()
+  readonly creditsPending = new BigintColumn()
+  readonly overdraftLimit = new BigintColumn()
+  readonly minimumBalance = new BigintColumn()
   /** One more with every record that touches the account; of a striped one, with every change. */
-  readonly version = new Column(floats)
+  readonly version = new FloatColumn()
   /** Seq of the last record that touched the account: what rests on it waits for that. */
-  readonly touchedSeq = new Column(floats)
-  readonly createdAt = new Column(floats)
+  readonly touchedSeq = new FloatColumn()
+  readonly createdAt = new FloatColumn()
   /** Index into `currencies`. */
-  readonly currency = new Column((length) => new Uint16Array(length))
-  readonly accountClass = new Column((length) => new Uint8Array(length))
-  readonly status = new Column((length) => new Uint8Array(length))
+  readonly currency = new Uint16Column()
+  readonly accountClass = new ByteColumn()
+  readonly status = new ByteColumn()
   /** 1: striped, so that the counters are this shard's part of them. */
-  readonly striped = new Column((length) => new Uint8Array(length))
+  readonly striped = new ByteColumn()
   /** Holds that have a posting on this account; of a part it may be negative, its sum may not. */
-  readonly holds = new Column((length) => new Int32Array(length))
-  readonly fingerprintLow = new Column((length) => new Uint32Array(length))
-  readonly fingerprintHigh = new Column((length) => new Uint32Array(length))
+  readonly holds = new Int32Column()
+  readonly fingerprintLow = new Uint32Column()
+  readonly fingerprintHigh = new Uint32Column()
   readonly details = new Map<number, AccountDetails>()
   readonly currencies: BookCurrency[] = []
   /** Rows of the striped accounts. */

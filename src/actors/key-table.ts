@@ -7,88 +7,11 @@
  * from outside.
  */
 import type { Key } from '../key.js'
-
-const pageShift = 14
-/** Rows in a page. */
-export const pageRows = 1 << pageShift
-const pageMask = pageRows - 1
+import { pageMask, pageRows, pageShift } from './column.js'
 
 const segmentBits = 8
 const segmentCount = 1 << segmentBits
 const segmentSizeMin = 16
-
-/** Any typed array; of 8, 4, 2 or 1 bytes an element. */
-type Page = { [index: number]: unknown } & ArrayBufferView<ArrayBuffer> & {
-    readonly BYTES_PER_ELEMENT: number
-  }
-
-/** Columns that follow the rows of a {@link KeyTable}, one typed array a page. */
-export class Column<T extends Page> {
-  readonly pages: T[] = []
-  readonly #make: (length: number) => T
-
-  constructor(make: (length: number) => T) {
-    this.#make = make
-  }
-
-  addPage(): void {
-    this.pages.push(this.#make(pageRows))
-  }
-
-  get(row: number): T[number] {
-    return this.pages[row >>> pageShift][row & pageMask]
-  }
-
-  set(row: number, value: T[number]): void {
-    const page = this.pages[row >>> pageShift] as { [index: number]: unknown }
-    page[row & pageMask] = value
-  }
-
-  get bytesPerRow(): number {
-    return this.#make(0).BYTES_PER_ELEMENT
-  }
-
-  /** The bytes of `rows`, one after the other, in the machine's order (little-endian). */
-  gather(rows: Int32Array): Uint8Array {
-    const width = this.bytesPerRow
-    const bytes = new Uint8Array(rows.length * width)
-    // As words and not as what they are: a bigint for each would be an object for each.
-    const [unit, each] = unitsOf(width)
-    const out = new unit(bytes.buffer)
-    const pages = this.pages.map((page) => new unit(page.buffer))
-    for (let index = 0; index < rows.length; index++) {
-      const page = pages[rows[index] >>> pageShift]
-      const at = (rows[index] & pageMask) * each
-      for (let part = 0; part < each; part++) out[index * each + part] = page[at + part]
-    }
-    return bytes
-  }
-
-  /** Sets `count` rows from `row` on to what `gather` has made of rows `from`, `from` + 1, … */
-  scatter(row: number, bytes: Uint8Array, from: number, count: number): void {
-    const width = this.bytesPerRow
-    for (let done = 0; done < count; ) {
-      const { buffer } = this.pages[(row + done) >>> pageShift]
-      const at = (row + done) & pageMask
-      const length = Math.min(count - done, pageRows - at)
-      const source = bytes.subarray((from + done) * width, (from + done + length) * width)
-      new Uint8Array(buffer).set(source, at * width)
-      done += length
-    }
-  }
-}
-
-export type AnyColumn = Pick<
-  Column<Uint8Array<ArrayBuffer>>,
-  'addPage' | 'bytesPerRow' | 'gather' | 'scatter'
->
-
-function unitsOf(width: number): [unit: UnitArray, each: number] {
-  if (width === 1) return [Uint8Array, 1]
-  return width === 2 ? [Uint16Array, 1] : [Int32Array, width / 4]
-}
-
-type UnitArray = typeof Uint8Array | typeof Uint16Array | typeof Int32Array
 
 export class KeyTable {
   /** Rows in use: 0 to count - 1. */

@@ -1,5 +1,6 @@
 import type { Key } from '../key.js'
-import { type AnyColumn, Column, KeyTable } from './key-table.js'
+import { type AnyColumn, ByteColumn, FloatColumn, Uint32Column } from './column.js'
+import { KeyTable } from './key-table.js'
 
 /** What has become of a remembered transaction. The numbers are part of the digest. */
 export const TransactionState = {
@@ -23,13 +24,13 @@ export type TransactionState = (typeof TransactionState)[keyof typeof Transactio
 export class TransactionTable {
   readonly keys: KeyTable
   /** Position of the home record that made the transaction; it may be in another stream. */
-  readonly stream = new Column((length) => new Uint32Array(length))
-  readonly seq = new Column((length) => new Float64Array(length))
+  readonly stream = new Uint32Column()
+  readonly seq = new FloatColumn()
   /** Seq of the last record that changed its state. */
-  readonly touchedSeq = new Column((length) => new Float64Array(length))
-  readonly state = new Column((length) => new Uint8Array(length))
-  readonly fingerprintLow = new Column((length) => new Uint32Array(length))
-  readonly fingerprintHigh = new Column((length) => new Uint32Array(length))
+  readonly touchedSeq = new FloatColumn()
+  readonly state = new ByteColumn()
+  readonly fingerprintLow = new Uint32Column()
+  readonly fingerprintHigh = new Uint32Column()
 
   /** New ids that other shards have claimed here and that are not decided yet. */
   claimed = 0

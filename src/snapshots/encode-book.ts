@@ -1,6 +1,7 @@
 import type { Book } from '../actors/book.js'
+import type { AnyColumn } from '../actors/column.js'
 import type { Hold } from '../actors/holds.js'
-import type { AnyColumn, KeyTable } from '../actors/key-table.js'
+import type { KeyTable } from '../actors/key-table.js'
 import { packr } from '../journal/record.js'
 import { keyToBytes, slotCount, slotOf } from '../key.js'
 import { type BlockKind, blockKinds } from './manifest.js'

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Column, KeyTable, pageRows } from '../../src/actors/key-table.js'
+import { FloatColumn, pageRows } from '../../src/actors/column.js'
+import { KeyTable } from '../../src/actors/key-table.js'
 
 type Words = [tenant: number, w0: number, w1: number, w2: number, w3: number]
 
@@ -50,7 +51,7 @@ t.test('rows are found by all of tenant and key, as in a Map', async (t) => {
 })
 
 t.test('it grows over pages and segments without losing or moving a row', async (t) => {
-  const column = new Column((length) => new Float64Array(length))
+  const column = new FloatColumn()
   let pages = 0
   const table = new KeyTable([17, 4_000_000_000], () => {
     pages += 1
