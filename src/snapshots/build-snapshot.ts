@@ -61,7 +61,7 @@ export async function buildSnapshot(parts: BuildParts): Promise<Built> {
   const usable = await usableSnapshots(parts.snapshots, book, session, parts.warn).finally(() =>
     session.close(),
   )
-  if (usable.length > 0 && isAt(usable[0], ends)) return { snapshot: usable[0], isNew: false }
+  if (usable.length > 0 && hasReached(usable[0], ends)) return { snapshot: usable[0], isNew: false }
   for (const previous of [...usable, undefined]) {
     try {
       return { snapshot: await build(parts, { book, ends, previous }), isNew: true }
@@ -89,10 +89,11 @@ async function readPosition(database: Database): Promise<{ book: BookLayout; end
   }
 }
 
-function isAt(snapshot: SnapshotManifest, ends: readonly StreamEnd[]): boolean {
+/** Somebody else may have built one meanwhile, of a later position. */
+function hasReached(snapshot: SnapshotManifest, ends: readonly StreamEnd[]): boolean {
   return ends.slice(-snapshot.streams.length).every(({ stream, seq }, index) => {
     const own = snapshot.streams[index]
-    return own.stream === stream && own.seq === seq
+    return own.stream === stream && own.seq >= seq
   })
 }
 

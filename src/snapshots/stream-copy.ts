@@ -33,7 +33,7 @@ export async function copyStream(
     let cutAtWord: number | undefined
     replay.read(chunk, (words, at, seq) => {
       if (seq > toSeq) cutAtWord ??= at
-      else counts?.note(words, at, seq, replay.chunkSeq)
+      else if (counts !== undefined) note(counts, { words, at, seq, chunkSeq: replay.chunkSeq })
     })
     const kept = cutAtWord === undefined ? chunk : firstRecords(chunk, cutAtWord, toSeq)
     digest = kept === chunk ? replay.digest : chain.next(chunk.prev, kept)
@@ -42,6 +42,23 @@ export async function copyStream(
   }
   await assertGoesOn(session, replay, stream, toSeq)
   return digest
+}
+
+/** A chunk is proven by the one after it: until then its records may be anything. */
+function note(
+  counts: MessageCounts,
+  of: { words: Uint32Array; at: number; seq: number; chunkSeq: number },
+): void {
+  try {
+    counts.note(of.words, of.at, of.seq, of.chunkSeq)
+  } catch (error) {
+    if (error instanceof JournalFault) throw error
+    throw new JournalFault(
+      'broken_chain',
+      `stream ${counts.stream} is damaged at seq ${of.chunkSeq}: a record cannot be read`,
+      error,
+    )
+  }
 }
 
 /** The chunk up to and with `toSeq`, whose last record ends at `endWord`. */
