@@ -10,7 +10,7 @@ import { type CommandKind, commandKinds, isAlwaysRefused } from './step-commands
 t.setTimeout(1_800_000)
 
 /** As a rule each step meets each command that comes by there, and is met this often at least. */
-const roundsMin = 8
+const roundsMin = 5
 const isShort = roundsOr(roundsMin) < roundsMin
 const roundsPerBook = 8
 /** Books beside each other, each in a database of its own: they mostly wait for Postgres. */

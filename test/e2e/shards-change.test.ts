@@ -6,7 +6,7 @@ import type { Fate } from './proxy.js'
 import { roundsOr } from './rounds.js'
 import { until } from './server.js'
 
-const rounds = roundsOr(2)
+const rounds = roundsOr(1)
 /** More than a start has when the number of shards changes, so that some starts come through. */
 const commitsMax = 12
 const phases: readonly NodePhase[] = [

@@ -10,7 +10,7 @@ t.setTimeout(120_000 + roundsOr(5) * 60_000)
 
 const postgres = await temporaryPostgres(t)
 /** So that one is due again and again. */
-const settings = { DAYBOOK_SNAPSHOT_RECORDS: '1', DAYBOOK_SNAPSHOTS_KEPT: '2' }
+const settings = { DAYBOOK_SNAPSHOT_RECORDS: '60', DAYBOOK_SNAPSHOTS_KEPT: '2' }
 
 for (const rounds of FaultRounds.of('killed while it builds a snapshot')) {
   t.test(

@@ -9,7 +9,7 @@ import { hold, single } from './requests.js'
 import { roundsOr, shardCounts, withShards } from './rounds.js'
 import { ServerProcess, until } from './server.js'
 
-const rounds = roundsOr(2)
+const rounds = roundsOr(1)
 const exitTakenOver = 3
 const leaseMs = 1000
 

@@ -69,11 +69,13 @@ const faultKinds: readonly FaultKind[] = [
   'snapshots',
   'process',
   'postgres',
+  'postgres',
   'strikes',
   'strikes',
   'strikes',
   'clock',
   'second process',
+  'freeze',
   'freeze',
 ]
 
@@ -106,7 +108,7 @@ class ScriptWriter {
   write(): Script {
     const steps: Step[] = []
     const count = 30 + below(this.#random, 70)
-    const faultShare = this.#faults.length === 0 ? 0 : 0.1 + this.#random() * 0.35
+    const faultShare = this.#faults.length === 0 ? 0 : 0.14 + this.#random() * 0.4
     // As often as a policy would have it, in a life as short as this.
     const buildShare = this.#pick([0, 0.04, 0.1])
     for (let index = 0; index < count; index++) {

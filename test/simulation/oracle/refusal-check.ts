@@ -98,7 +98,11 @@ export class RefusalCheck {
         )
       case 'insufficient_funds':
       case 'limit_exceeded':
-        return this.#lacksFunds(all, index, window)
+        // An item that had taken effect before is in the states already.
+        return [
+          all,
+          all.filter((item) => item === body || !this.#isKnown(item.id, window.to)),
+        ].some((items) => this.#lacksFunds(items, index, window))
       default:
         return false
     }
