@@ -79,10 +79,10 @@ export class FaultRounds {
    * The rounds of a fault are spread over the numbers of shards; there are none if only another
    * fault is asked for (DAYBOOK_TEST_FAULT).
    */
-  static of(fault: Fault): FaultRounds[] {
+  static of(fault: Fault, usual = usualRounds): FaultRounds[] {
     const only = process.env.DAYBOOK_TEST_FAULT
     if (only !== undefined && only !== fault) return []
-    const rounds = roundsOr(usualRounds)
+    const rounds = roundsOr(usual)
     return shardCounts.map((shards, index) => {
       return new FaultRounds(fault, shards, Math.floor((rounds + index) / shardCounts.length))
     })

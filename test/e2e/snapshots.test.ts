@@ -9,10 +9,12 @@ import { ServerProcess, until } from './server.js'
 t.setTimeout(120_000 + roundsOr(5) * 60_000)
 
 const postgres = await temporaryPostgres(t)
+/** A round takes as long as two or three snapshots. */
+const usualRounds = 3
 /** So that one is due again and again. */
 const settings = { DAYBOOK_SNAPSHOT_RECORDS: '60', DAYBOOK_SNAPSHOTS_KEPT: '2' }
 
-for (const rounds of FaultRounds.of('killed while it builds a snapshot')) {
+for (const rounds of FaultRounds.of('killed while it builds a snapshot', usualRounds)) {
   t.test(
     `a server of ${rounds.shards} that is killed while it builds a snapshot goes on from the one before`,
     async (t) => {
@@ -49,7 +51,7 @@ for (const rounds of FaultRounds.of('killed while it builds a snapshot')) {
   )
 }
 
-for (const rounds of FaultRounds.of('snapshot damaged')) {
+for (const rounds of FaultRounds.of('snapshot damaged', usualRounds)) {
   t.test(
     `a server of ${rounds.shards} passes over a snapshot in which a bit has flipped`,
     async (t) => {

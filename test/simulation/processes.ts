@@ -40,6 +40,8 @@ export class Processes {
   isOver = false
   readonly #parts: ProcessesParts
   readonly #all: SimulatedProcess[] = []
+  /** In a row. */
+  #failedStarts = 0
 
   constructor(parts: ProcessesParts) {
     this.#parts = parts
@@ -172,7 +174,10 @@ export class Processes {
     chronicle.say(`${ended.name} has ended${fault === undefined ? '' : `: ${fault.message}`}`)
     if (fault !== undefined) chronicle.watch(() => oracle.ended(ended, fault))
     onEnded(ended)
-    scheduler.after(restartMs + below(choices.of('supervisor'), 300), () => {
+    this.#failedStarts = ended.hasServed ? 0 : this.#failedStarts + 1
+    // Who watches over a process that never comes to serve loses patience, and so would the reader.
+    const pauseMs = restartMs * 2 ** Math.max(0, Math.min(this.#failedStarts - 5, 6))
+    scheduler.after(pauseMs + below(choices.of('supervisor'), 300), () => {
       this.#startIfNeeded()
     })
   }

@@ -1,20 +1,12 @@
-import { spawn } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { chosenBugs } from './planted/chosen-bugs.js'
-import { PlantedBuild } from './planted/planted-build.js'
+import { run } from './run-program.js'
 import { scriptOf } from './script.js'
 import { World } from './world.js'
-import '../plain-children.js'
 
 /** Worlds of the ordinary run; DAYBOOK_TEST_SEEDS asks for more. */
 const seeds = process.env.DAYBOOK_TEST_SEEDS ?? '800'
 const simulator = fileURLToPath(new URL('simulate.js', import.meta.url))
-/** By name of the planted bug. */
-const planted: Record<string, { seed: number }> = JSON.parse(
-  await readFile(new URL('../../../docs/planted-bugs.json', import.meta.url), 'utf8'),
-)
 
 t.setTimeout(600_000)
 
@@ -33,42 +25,3 @@ t.test('a world is a function of its seed', async (t) => {
     t.same(one.trace, other.trace)
   }
 })
-
-t.test('each planted bug is found', async (t) => {
-  const build = await PlantedBuild.make()
-  t.teardown(() => build.remove())
-  for (const bug of chosenBugs) {
-    await build.plant(bug)
-    const from = String(planted[bug.name].seed)
-    const { output } = await run(build.simulator, ['--seeds', '1', '--from', from, '--plainly'])
-    t.match(output, new RegExp(`^seed ${from} breaks promise`), `${bug.name}, by seed ${from}`)
-  }
-})
-
-t.test('what a failing seed shows is told in a few steps', async (t) => {
-  const build = await PlantedBuild.make()
-  t.teardown(() => build.remove())
-  const bug = chosenBugs.find(({ name }) => name === 'undecided credit spent')
-  if (bug === undefined) throw new Error('there is no such bug')
-  await build.plant(bug)
-  const from = String(planted[bug.name].seed)
-  const { code, output } = await run(build.simulator, ['--seeds', '1', '--from', from])
-  t.equal(code, 1)
-  const [, left, before] = /^(\d+) of (\d+) steps are enough/m.exec(output) ?? []
-  t.ok(Number(left) < Number(before) / 2, `${left} of ${before} steps`)
-  t.match(output, /VIOLATION of promise 5/)
-  t.match(output, `again: npm run sim -- --from ${from} --seeds 1`)
-})
-
-function run(program: string, args: string[]): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, [program, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let output = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text
-  })
-  return new Promise((resolve) => {
-    child.once('close', (code) => resolve({ code, output }))
-  })
-}
