@@ -31,7 +31,7 @@ const accounts = positive('accounts', values.accounts, 1_000_000)
 const perSecond = positive('rate', values.rate, 2000)
 const pairs = positive('pairs', values.pairs, 10)
 /** Between the beginnings of two snapshots. */
-const periodSeconds = 60
+const periodSeconds = 80
 const warmupMs = 5000
 const connectTimeoutMs = 10_000
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url))
