@@ -6,6 +6,7 @@ import { type Static, Type } from 'typebox'
 import { type Currency, currencyCodePattern } from './currency.js'
 import { shardsMax } from './layout.js'
 import { scaleMax } from './money.js'
+import type { SnapshotStoreConfig } from './snapshots/store.js'
 
 /**
  * Configuration: read once, from the environment, into a filled and frozen object. A secret can be
@@ -94,16 +95,8 @@ export interface Config {
 export interface SnapshotSettings {
   store:
     | { kind: 'postgres' }
-    | { kind: 'directory'; path: string }
-    | {
-        kind: 's3'
-        endpoint: string
-        region: string
-        bucket: string
-        prefix: string
-        accessKeyId: string
-        secretAccessKey: string
-      }
+    | Extract<SnapshotStoreConfig, { kind: 'directory' }>
+    | Omit<Extract<SnapshotStoreConfig, { kind: 's3' }>, 'timeoutMs'>
   /** Records after the last one that make the next one due. */
   records: number
   /** Milliseconds after it, if there is any record. */
