@@ -4,6 +4,7 @@ import type { SnapshotStoreConfig } from '../snapshots/store.js'
 import type { Generation } from './shard.js'
 import type { ShardOptions } from './shard-parts.js'
 import type { RecoveryProgress } from './shard-recovery.js'
+import type { SlotDigest } from './slot-digests.js'
 
 /** What a shard's worker is started with; plain data. */
 export interface ShardWorkerData {
@@ -43,7 +44,7 @@ export type FromShard =
   | { type: 'metrics'; id: number; metrics: object }
   /** Seq of the last durable record. */
   | { type: 'position'; id: number; seq: number }
-  /** Of a slot, after the record `seq`. */
-  | { type: 'digest'; id: number; seq: number; digest: bigint }
+  /** Of a slot; absent if too many are asked for at once. */
+  | { type: 'digest'; id: number; digest: SlotDigest | undefined }
   | { type: 'fault'; code: string; message: string }
   | { type: 'stopped' }

@@ -4,6 +4,7 @@ import { SnapshotFault } from '../snapshots/manifest.js'
 import type { Generation } from './shard.js'
 import type { FromShard, ShardWorkerData, ToShard } from './shard-protocol.js'
 import type { RecoveryProgress } from './shard-recovery.js'
+import type { SlotDigest } from './slot-digests.js'
 
 export interface ShardThreadListener {
   onFrame(frame: ArrayBuffer): void
@@ -125,9 +126,9 @@ export class ShardThread {
   }
 
   /** Digest of a slot (see `Shard.digestOf`); undefined if the shard does not answer in time. */
-  async digestOf(slot: number): Promise<{ seq: number; digest: bigint } | undefined> {
+  async digestOf(slot: number): Promise<SlotDigest | undefined> {
     const answer = await this.#ask((id) => ({ type: 'digest', id, slot }))
-    return answer?.type === 'digest' ? answer : undefined
+    return answer?.type === 'digest' ? answer.digest : undefined
   }
 
   #ask(message: (id: number) => ToShard): Promise<Asked | undefined> {

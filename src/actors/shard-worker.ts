@@ -77,7 +77,7 @@ async function control(message: Exclude<ToShard, ArrayBuffer>): Promise<void> {
         metrics: await metrics.collect(shard.gauges),
       })
     case 'digest':
-      return tell({ type: 'digest', id: message.id, ...(await shard.digestOf(message.slot)) })
+      return tell({ type: 'digest', id: message.id, digest: await shard.digestOf(message.slot) })
     case 'position':
       return tell({ type: 'position', id: message.id, seq: shard.gauges.durableSeq })
     case 'stop':

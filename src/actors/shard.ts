@@ -13,15 +13,12 @@ import { refusalNumber } from './refusals.js'
 import { type ShardBounds, shardBounds } from './shard-bounds.js'
 import type { ShardGauges, ShardOptions, ShardParts } from './shard-parts.js'
 import { ShardRecovery } from './shard-recovery.js'
-import { SlotIndex } from './slot-index.js'
+import { type SlotDigest, SlotDigests } from './slot-digests.js'
 import { noIndex } from './transaction-decision.js'
 import { Workbench } from './workbench.js'
 
 /** An expiry that undecided transactions prevented is tried again after this. */
 const expiryRetryMs = 100
-
-/** Rows that are sorted by slot between two events: less than a millisecond. */
-const indexSliceRows = 20_000
 
 /** The generation that a shard serves in; plain data. */
 export interface Generation {
@@ -75,9 +72,7 @@ export class Shard implements WriterListener {
   readonly #peers: Outbox[]
   #waitingLease = new FrameWriter()
 
-  /** Digests that wait until what they rest on is durable; in order. */
-  readonly #awaitDurable: { seq: number; resolve: () => void }[] = []
-  #slots: SlotIndex | undefined
+  readonly #digests: SlotDigests
 
   #expiryTimer: Timer | undefined
   #retryTimer: Timer | undefined
@@ -93,6 +88,10 @@ export class Shard implements WriterListener {
     const { plan } = options
     this.book = new Book([seed(), seed()], options.limits, plan.place)
     this.#recovery = new ShardRecovery(this.book, plan, parts, this.#bounds.checkpointRecords)
+    this.#digests = new SlotDigests(this.book, parts.clock, {
+      written: () => this.#open.nextSeq - 1,
+      durable: () => this.#durableSeq,
+    })
     this.#peers = Array.from({ length: plan.place.shards }, () => new Outbox())
   }
 
@@ -202,21 +201,9 @@ export class Shard implements WriterListener {
     })
   }
 
-  /**
-   * Digest of a slot's actors, or of the parts of striped accounts, as they are after the record
-   * `seq`, which is durable by then. The rows of the slot are looked for in slices.
-   */
-  async digestOf(slot: number): Promise<{ seq: number; digest: bigint }> {
-    this.#slots ??= new SlotIndex(this.book)
-    while (!this.#slots.advance(indexSliceRows)) {
-      await new Promise<void>((resolve) => this.#parts.clock.nextTick(resolve))
-    }
-    const digest = this.#slots.digestOf(slot)
-    const seq = this.#open.nextSeq - 1
-    if (seq > this.#durableSeq) {
-      await new Promise<void>((resolve) => this.#awaitDurable.push({ seq, resolve }))
-    }
-    return { seq, digest }
+  /** Digest of a slot's actors as they are now; undefined if too many are asked for at once. */
+  async digestOf(slot: number): Promise<SlotDigest | undefined> {
+    return await this.#digests.of(slot)
   }
 
   /** Ends the shard. What is under way may or may not become durable. */
@@ -239,9 +226,7 @@ export class Shard implements WriterListener {
     this.#answers.batchCommitted()
     for (const peer of this.#peers) peer.batchCommitted()
     this.#serving?.executor.coordinator.onDurable(this.#durableSeq)
-    while (this.#awaitDurable.length > 0 && this.#awaitDurable[0].seq <= this.#durableSeq) {
-      this.#awaitDurable.shift()?.resolve()
-    }
+    this.#digests.onDurable(this.#durableSeq)
     this.#run()
   }
 

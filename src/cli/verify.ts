@@ -116,7 +116,12 @@ async function rebuild(
     {
       ...{ store, chain, random: Math.random },
       snapshots: isOff ? undefined : openSnapshots(context, access.connectionString),
-      onProgress: (done, total) => context.progress.report('records rebuilt', done, total),
+      onProgress: ({ step, done, total }) =>
+        context.progress.report(
+          step === 'journal' ? 'records rebuilt' : 'rows loaded',
+          done,
+          total,
+        ),
     },
     at,
   )

@@ -1,6 +1,5 @@
 import { v7 } from 'uuid'
-import { Book } from '../actors/book.js'
-import { type RecoveryPlan, ShardRecovery } from '../actors/shard-recovery.js'
+import type { Book } from '../actors/book.js'
 import type { Clock } from '../clock.js'
 import type { DigestChain } from '../journal/batch.js'
 import type { Database } from '../journal/database.js'
@@ -23,6 +22,7 @@ import {
   type SnapshotStream,
   snapshotVersion,
 } from './manifest.js'
+import { rebuiltBook } from './rebuilt-books.js'
 import type { SnapshotSink, SnapshotStore } from './store.js'
 
 export interface BuildParts {
@@ -123,22 +123,22 @@ async function build(
     for (const plan of plans) {
       const stream = layout.streams[plan.place.shard]
       const end = of.ends.find((candidate) => candidate.stream === stream) as StreamEnd
-      const rebuilt = await rebuild(parts, { ...plan, upTo: of.ends })
-      const own = rebuilt.counts.find((candidate) => candidate.stream === stream) as StreamCounts
+      const { book, recovery } = await rebuiltBook(parts, { ...plan, upTo: of.ends })
+      const own = recovery.counts().find((candidate) => candidate.stream === stream) as StreamCounts
       counts.push(own)
       snapshot.streams.push({
         ...end,
         slots: [...streamOfSlot.keys()].filter((slot) => streamOfSlot[slot] === stream),
-        lastTimeMs: rebuilt.lastTimeMs,
+        lastTimeMs: recovery.lastTimeMs,
         sent: own.sent,
         applied: own.applied,
         checkpoint: { afterSeq: 0, sent: own.sent.map(() => 0) },
-        currencies: rebuilt.book.accounts.currencies.map(({ code, scale }) => ({ code, scale })),
-        accounts: rebuilt.book.accounts.count,
-        transactions: rebuilt.book.transactions.count,
-        holds: rebuilt.book.holds.count,
+        currencies: book.accounts.currencies.map(({ code, scale }) => ({ code, scale })),
+        accounts: book.accounts.count,
+        transactions: book.transactions.count,
+        holds: book.holds.count,
       })
-      await store(parts, snapshot, rebuilt.book, { stream, sink })
+      await store(parts, snapshot, book, { stream, sink })
     }
     for (const own of snapshot.streams) own.checkpoint = checkpointOf(own, counts, layout.streams)
     await sink.finish(encodeManifest(snapshot))
@@ -147,19 +147,6 @@ async function build(
     await sink.abandon().catch(() => undefined)
     throw error
   }
-}
-
-/** A shard's book as it was at the position. */
-async function rebuild(
-  parts: BuildParts,
-  plan: RecoveryPlan,
-): Promise<{ book: Book; lastTimeMs: number; counts: StreamCounts[] }> {
-  const seed = () => Math.floor(parts.random() * 2 ** 32)
-  const limits = { accountsMax: 0, transactionsMax: 0 }
-  const book = new Book([seed(), seed()], limits, plan.place)
-  const recovery = new ShardRecovery(book, plan, parts)
-  await recovery.warmUp()
-  return { book, lastTimeMs: recovery.lastTimeMs, counts: recovery.counts() }
 }
 
 async function store(

@@ -8,7 +8,6 @@ import type { SnapshotStore } from './store.js'
 
 export interface VerifyBookOptions extends Omit<RebuildParts, 'snapshots'> {
   snapshots: SnapshotStore | undefined
-  onProgress(done: number, total: number): void
 }
 
 /** A snapshot that is not what the journal says. */

@@ -23,6 +23,7 @@ const window = 'a window of milliseconds that no world has met so far'
  * are beyond what its clients do or its oracle sees. They are planted when `--all` asks for it.
  */
 export const unseen: Readonly<Record<string, string>> = {
+  'currencies mixed up': 'all accounts of a world but one have the same currency',
   'rest not read before serving': 'the rest is read before settling, too',
   'rest not read again after settling': 'the rest is read before serving, too',
   'layout not looked at in a take-over': 'a session does not settle a closed stream',
