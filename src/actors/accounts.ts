@@ -13,6 +13,7 @@ import {
   ByteColumn,
   FloatColumn,
   Int32Column,
+  RowGroup,
   Uint16Column,
   Uint32Column,
 } from './column.js'
@@ -65,17 +66,19 @@ export interface BookCurrency {
 
 export class AccountTable {
   readonly keys: KeyTable
-  readonly debitsPosted = new BigintColumn()
-  readonly creditsPosted = new BigintColumn()
-  readonly debitsPending = new BigintColumn()
-  readonly creditsPending = new BigintColumn()
-  readonly overdraftLimit = new BigintColumn()
-  readonly minimumBalance = new BigintColumn()
+  /** What a decision looks at: 64 bytes a row. */
+  readonly #group = new RowGroup()
+  readonly debitsPosted = new BigintColumn(this.#group)
+  readonly creditsPosted = new BigintColumn(this.#group)
   /** One more with every record that touches the account; of a striped one, with every change. */
-  readonly version = new FloatColumn()
+  readonly version = new FloatColumn(this.#group)
   /** Seq of the last record that touched the account: what rests on it waits for that. */
-  readonly touchedSeq = new FloatColumn()
-  readonly createdAt = new FloatColumn()
+  readonly touchedSeq = new FloatColumn(this.#group)
+  readonly debitsPending = new BigintColumn(this.#group)
+  readonly creditsPending = new BigintColumn(this.#group)
+  readonly overdraftLimit = new BigintColumn(this.#group)
+  readonly minimumBalance = new BigintColumn(this.#group)
+  readonly createdAt = new FloatColumn(new RowGroup())
   /** Index into `currencies`. */
   readonly currency = new Uint16Column()
   readonly accountClass = new ByteColumn()

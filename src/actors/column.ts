@@ -8,38 +8,50 @@ export const pageRows = 1 << pageShift
 export const pageMask = pageRows - 1
 
 /** Any typed array; of 8, 4, 2 or 1 bytes an element. */
-type Page = { [index: number]: unknown } & ArrayBufferView<ArrayBuffer> & {
-    readonly BYTES_PER_ELEMENT: number
+type Page = { [index: number]: unknown } & ArrayBufferView<ArrayBuffer>
+
+/**
+ * Columns of 8 bytes a value whose values of one row lie side by side, so that who looks at one of
+ * them has the others in the same cache line, or the next. Columns of smaller values stay in the
+ * caches by themselves.
+ */
+export class RowGroup {
+  /** Columns of the group; all of them are there before the first page. */
+  width = 0
+  readonly #pages: ArrayBuffer[] = []
+
+  page(index: number): ArrayBuffer {
+    this.#pages[index] ??= new ArrayBuffer(pageRows * this.width * 8)
+    return this.#pages[index]
   }
+}
 
 /** Columns that follow the rows of a {@link KeyTable}, one typed array a page. */
 abstract class Column<T extends Page> {
+  abstract readonly bytesPerRow: number
   protected readonly pages: T[] = []
-  readonly #make: (length: number) => T
-
-  constructor(make: (length: number) => T) {
-    this.#make = make
-  }
+  /** Elements from one row to the next, and the one that is this column's. */
+  protected stride = 1
+  protected offset = 0
 
   addPage(): void {
-    this.pages.push(this.#make(pageRows))
+    this.pages.push(this.makePage(this.pages.length))
   }
 
-  get bytesPerRow(): number {
-    return this.#make(0).BYTES_PER_ELEMENT
-  }
+  protected abstract makePage(index: number): T
 
   /** The bytes of `rows`, one after the other, in the machine's order (little-endian). */
   gather(rows: Int32Array): Uint8Array {
-    const width = this.bytesPerRow
-    const bytes = new Uint8Array(rows.length * width)
+    const bytes = new Uint8Array(rows.length * this.bytesPerRow)
     // As words and not as what they are: a bigint for each would be an object for each.
-    const [unit, each] = unitsOf(width)
+    const { unit, each } = unitsOf(this.bytesPerRow)
     const out = new unit(bytes.buffer)
     const pages = this.pages.map((page) => new unit(page.buffer))
+    const stride = this.stride * each
+    const offset = this.offset * each
     for (let index = 0; index < rows.length; index++) {
       const page = pages[rows[index] >>> pageShift]
-      const at = (rows[index] & pageMask) * each
+      const at = (rows[index] & pageMask) * stride + offset
       for (let part = 0; part < each; part++) out[index * each + part] = page[at + part]
     }
     return bytes
@@ -47,16 +59,42 @@ abstract class Column<T extends Page> {
 
   /** Sets `count` rows from `row` on to what `gather` has made of rows `from`, `from` + 1, … */
   scatter(row: number, bytes: Uint8Array, from: number, count: number): void {
-    const width = this.bytesPerRow
+    const { unit, each } = unitsOf(this.bytesPerRow)
+    const first = from * this.bytesPerRow
+    const source = new unit(bytes.slice(first, first + count * this.bytesPerRow).buffer)
+    const stride = this.stride * each
+    const offset = this.offset * each
     for (let done = 0; done < count; ) {
-      const { buffer } = this.pages[(row + done) >>> pageShift]
-      const at = (row + done) & pageMask
-      const length = Math.min(count - done, pageRows - at)
-      const source = bytes.subarray((from + done) * width, (from + done + length) * width)
-      new Uint8Array(buffer).set(source, at * width)
-      done += length
+      const page = new unit(this.pages[(row + done) >>> pageShift].buffer)
+      const start = (row + done) & pageMask
+      const end = Math.min(pageRows, start + count - done)
+      for (let own = start; own < end; own++, done++) {
+        for (let part = 0; part < each; part++) {
+          page[own * stride + offset + part] = source[done * each + part]
+        }
+      }
     }
   }
+}
+
+/** A column of a {@link RowGroup}. */
+abstract class WideColumn<T extends Page> extends Column<T> {
+  readonly bytesPerRow = 8
+  readonly #group: RowGroup
+
+  constructor(group: RowGroup) {
+    super()
+    this.#group = group
+    this.offset = group.width
+    group.width += 1
+  }
+
+  protected makePage(index: number): T {
+    this.stride = this.#group.width
+    return this.viewOf(this.#group.page(index))
+  }
+
+  protected abstract viewOf(buffer: ArrayBuffer): T
 }
 
 export type AnyColumn = Pick<
@@ -64,9 +102,9 @@ export type AnyColumn = Pick<
   'addPage' | 'bytesPerRow' | 'gather' | 'scatter'
 >
 
-function unitsOf(width: number): [unit: UnitArray, each: number] {
-  if (width === 1) return [Uint8Array, 1]
-  return width === 2 ? [Uint16Array, 1] : [Int32Array, width / 4]
+function unitsOf(width: number): { unit: UnitArray; each: number } {
+  if (width === 1) return { unit: Uint8Array, each: 1 }
+  return width === 2 ? { unit: Uint16Array, each: 1 } : { unit: Int32Array, each: width / 4 }
 }
 
 type UnitArray = typeof Uint8Array | typeof Uint16Array | typeof Int32Array
@@ -76,37 +114,39 @@ type UnitArray = typeof Uint8Array | typeof Uint16Array | typeof Int32Array
  * meet more types than V8 keeps apart, and each access would then look for its type.
  */
 
-export class BigintColumn extends Column<BigInt64Array<ArrayBuffer>> {
-  constructor() {
-    super((length) => new BigInt64Array(length))
+export class BigintColumn extends WideColumn<BigInt64Array<ArrayBuffer>> {
+  protected viewOf(buffer: ArrayBuffer): BigInt64Array<ArrayBuffer> {
+    return new BigInt64Array(buffer)
   }
 
   get(row: number): bigint {
-    return this.pages[row >>> pageShift][row & pageMask]
+    return this.pages[row >>> pageShift][(row & pageMask) * this.stride + this.offset]
   }
 
   set(row: number, value: bigint): void {
-    this.pages[row >>> pageShift][row & pageMask] = value
+    this.pages[row >>> pageShift][(row & pageMask) * this.stride + this.offset] = value
   }
 }
 
-export class FloatColumn extends Column<Float64Array<ArrayBuffer>> {
-  constructor() {
-    super((length) => new Float64Array(length))
+export class FloatColumn extends WideColumn<Float64Array<ArrayBuffer>> {
+  protected viewOf(buffer: ArrayBuffer): Float64Array<ArrayBuffer> {
+    return new Float64Array(buffer)
   }
 
   get(row: number): number {
-    return this.pages[row >>> pageShift][row & pageMask]
+    return this.pages[row >>> pageShift][(row & pageMask) * this.stride + this.offset]
   }
 
   set(row: number, value: number): void {
-    this.pages[row >>> pageShift][row & pageMask] = value
+    this.pages[row >>> pageShift][(row & pageMask) * this.stride + this.offset] = value
   }
 }
 
 export class Uint32Column extends Column<Uint32Array<ArrayBuffer>> {
-  constructor() {
-    super((length) => new Uint32Array(length))
+  readonly bytesPerRow = 4
+
+  protected makePage(): Uint32Array<ArrayBuffer> {
+    return new Uint32Array(pageRows)
   }
 
   get(row: number): number {
@@ -119,8 +159,10 @@ export class Uint32Column extends Column<Uint32Array<ArrayBuffer>> {
 }
 
 export class Int32Column extends Column<Int32Array<ArrayBuffer>> {
-  constructor() {
-    super((length) => new Int32Array(length))
+  readonly bytesPerRow = 4
+
+  protected makePage(): Int32Array<ArrayBuffer> {
+    return new Int32Array(pageRows)
   }
 
   get(row: number): number {
@@ -133,8 +175,10 @@ export class Int32Column extends Column<Int32Array<ArrayBuffer>> {
 }
 
 export class Uint16Column extends Column<Uint16Array<ArrayBuffer>> {
-  constructor() {
-    super((length) => new Uint16Array(length))
+  readonly bytesPerRow = 2
+
+  protected makePage(): Uint16Array<ArrayBuffer> {
+    return new Uint16Array(pageRows)
   }
 
   get(row: number): number {
@@ -147,8 +191,10 @@ export class Uint16Column extends Column<Uint16Array<ArrayBuffer>> {
 }
 
 export class ByteColumn extends Column<Uint8Array<ArrayBuffer>> {
-  constructor() {
-    super((length) => new Uint8Array(length))
+  readonly bytesPerRow = 1
+
+  protected makePage(): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(pageRows)
   }
 
   get(row: number): number {

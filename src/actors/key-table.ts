@@ -12,12 +12,14 @@ import { pageMask, pageRows, pageShift } from './column.js'
 const segmentBits = 8
 const segmentCount = 1 << segmentBits
 const segmentSizeMin = 16
+/** Of a key and its tenant. */
+const nameWords = 5
 
 export class KeyTable {
   /** Rows in use: 0 to count - 1. */
   count = 0
-  readonly #keys: Uint32Array[] = []
-  readonly #tenants: Uint32Array[] = []
+  /** Key and tenant of a row side by side: whoever compares the one compares the other. */
+  readonly #names: Uint32Array[] = []
   readonly #segments: Int32Array[] = []
   readonly #segmentCounts = new Int32Array(segmentCount)
   readonly #seedA: number
@@ -52,14 +54,14 @@ export class KeyTable {
     for (;;) {
       const row = cells[cell] - 1
       if (row < 0) return -1
-      const keys = this.#keys[row >>> pageShift]
-      const at = (row & pageMask) << 2
+      const names = this.#names[row >>> pageShift]
+      const at = (row & pageMask) * nameWords
       if (
-        keys[at] === w0 &&
-        keys[at + 1] === w1 &&
-        keys[at + 2] === w2 &&
-        keys[at + 3] === w3 &&
-        this.#tenants[row >>> pageShift][row & pageMask] === tenant
+        names[at] === w0 &&
+        names[at + 1] === w1 &&
+        names[at + 2] === w2 &&
+        names[at + 3] === w3 &&
+        names[at + 4] === tenant
       ) {
         return row
       }
@@ -74,18 +76,17 @@ export class KeyTable {
   /** Adds a row for a key that the caller has looked up and not found; returns the row. */
   insert(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
     const row = this.count
-    if (row >>> pageShift === this.#keys.length) {
-      this.#keys.push(new Uint32Array(pageRows * 4))
-      this.#tenants.push(new Uint32Array(pageRows))
+    if (row >>> pageShift === this.#names.length) {
+      this.#names.push(new Uint32Array(pageRows * nameWords))
       this.#addPages()
     }
-    const keys = this.#keys[row >>> pageShift]
-    const at = (row & pageMask) << 2
-    keys[at] = w0
-    keys[at + 1] = w1
-    keys[at + 2] = w2
-    keys[at + 3] = w3
-    this.#tenants[row >>> pageShift][row & pageMask] = tenant
+    const names = this.#names[row >>> pageShift]
+    const at = (row & pageMask) * nameWords
+    names[at] = w0
+    names[at + 1] = w1
+    names[at + 2] = w2
+    names[at + 3] = w3
+    names[at + 4] = tenant
     this.count += 1
 
     const hash = this.#hash(tenant, w0, w1, w2, w3)
@@ -99,23 +100,23 @@ export class KeyTable {
   }
 
   tenantOf(row: number): number {
-    return this.#tenants[row >>> pageShift][row & pageMask]
+    return this.#names[row >>> pageShift][(row & pageMask) * nameWords + 4]
   }
 
   keyOf(row: number): Key {
-    const keys = this.#keys[row >>> pageShift]
-    const at = (row & pageMask) << 2
-    return { w0: keys[at], w1: keys[at + 1], w2: keys[at + 2], w3: keys[at + 3] }
+    const names = this.#names[row >>> pageShift]
+    const at = (row & pageMask) * nameWords
+    return { w0: names[at], w1: names[at + 1], w2: names[at + 2], w3: names[at + 3] }
   }
 
   /** Copies the key of `row` into `words` at `index`. */
   copyKey(row: number, words: Uint32Array, index: number): void {
-    const keys = this.#keys[row >>> pageShift]
-    const at = (row & pageMask) << 2
-    words[index] = keys[at]
-    words[index + 1] = keys[at + 1]
-    words[index + 2] = keys[at + 2]
-    words[index + 3] = keys[at + 3]
+    const names = this.#names[row >>> pageShift]
+    const at = (row & pageMask) * nameWords
+    words[index] = names[at]
+    words[index + 1] = names[at + 1]
+    words[index + 2] = names[at + 2]
+    words[index + 3] = names[at + 3]
   }
 
   /** Puts the rows of a segment, known by their keys, into more cells. */
@@ -125,10 +126,10 @@ export class KeyTable {
     for (const cell of old) {
       if (cell === 0) continue
       const row = cell - 1
-      const keys = this.#keys[row >>> pageShift]
-      const at = (row & pageMask) << 2
-      const tenant = this.#tenants[row >>> pageShift][row & pageMask]
-      place(cells, this.#hash(tenant, keys[at], keys[at + 1], keys[at + 2], keys[at + 3]), row)
+      const names = this.#names[row >>> pageShift]
+      const at = (row & pageMask) * nameWords
+      const hash = this.#hash(names[at + 4], names[at], names[at + 1], names[at + 2], names[at + 3])
+      place(cells, hash, row)
     }
     this.#segments[segment] = cells
   }

@@ -1,5 +1,5 @@
 import type { Key } from '../key.js'
-import { type AnyColumn, ByteColumn, FloatColumn, Uint32Column } from './column.js'
+import { type AnyColumn, ByteColumn, FloatColumn, RowGroup, Uint32Column } from './column.js'
 import { KeyTable } from './key-table.js'
 
 /** What has become of a remembered transaction. The numbers are part of the digest. */
@@ -23,11 +23,12 @@ export type TransactionState = (typeof TransactionState)[keyof typeof Transactio
  */
 export class TransactionTable {
   readonly keys: KeyTable
+  readonly #group = new RowGroup()
   /** Position of the home record that made the transaction; it may be in another stream. */
   readonly stream = new Uint32Column()
-  readonly seq = new FloatColumn()
+  readonly seq = new FloatColumn(this.#group)
   /** Seq of the last record that changed its state. */
-  readonly touchedSeq = new FloatColumn()
+  readonly touchedSeq = new FloatColumn(this.#group)
   readonly state = new ByteColumn()
   readonly fingerprintLow = new Uint32Column()
   readonly fingerprintHigh = new Uint32Column()

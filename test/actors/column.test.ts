@@ -7,17 +7,21 @@ import {
   FloatColumn,
   Int32Column,
   pageRows,
+  RowGroup,
   Uint16Column,
   Uint32Column,
 } from '../../src/actors/column.js'
 
 const columns = [
-  { of: BigintColumn, valueAt: (row: number) => BigInt(row) * -0x1_0000_0001n },
-  { of: FloatColumn, valueAt: (row: number) => row * 1.1e10 },
-  { of: Uint32Column, valueAt: (row: number) => 0xffffffff - row },
-  { of: Int32Column, valueAt: (row: number) => -row },
-  { of: Uint16Column, valueAt: (row: number) => row & 0xffff },
-  { of: ByteColumn, valueAt: (row: number) => row & 0xff },
+  {
+    make: beside((group) => new BigintColumn(group)),
+    valueAt: (row: number) => BigInt(row) * -0x1_0000_0001n,
+  },
+  { make: beside((group) => new FloatColumn(group)), valueAt: (row: number) => row * 1.1e10 },
+  { make: () => new Uint32Column(), valueAt: (row: number) => 0xffffffff - row },
+  { make: () => new Int32Column(), valueAt: (row: number) => -row },
+  { make: () => new Uint16Column(), valueAt: (row: number) => row & 0xffff },
+  { make: () => new ByteColumn(), valueAt: (row: number) => row & 0xff },
 ]
 
 t.test(
@@ -25,8 +29,8 @@ t.test(
   async (t) => {
     const pages = 3
     const rowsMax = pages * pageRows
-    for (const { of, valueAt } of columns) {
-      const one = filled(new of(), pages) as Values & AnyColumn
+    for (const { make, valueAt } of columns) {
+      const one = filled(make(), pages) as Values & AnyColumn
       for (let row = 0; row < rowsMax; row++) one.set(row, valueAt(row))
       const property = fc.property(
         fc.array(fc.nat(rowsMax - 1), { minLength: 1, maxLength: 50 }),
@@ -35,7 +39,7 @@ t.test(
         (rows, to, from) => {
           const start = Math.min(from, rows.length - 1)
           const bytes = one.gather(Int32Array.from(rows))
-          const other = filled(new of(), pages) as Values & AnyColumn
+          const other = filled(make(), pages) as Values & AnyColumn
           other.scatter(to, bytes, start, rows.length - start)
           return rows
             .slice(start)
@@ -47,13 +51,37 @@ t.test(
       )
       fc.assert(property, { numRuns: 50 })
       const across = one.gather(Int32Array.from({ length: 40 }, (_, index) => index))
-      const other = filled(new of(), pages) as Values & AnyColumn
+      const other = filled(make(), pages) as Values & AnyColumn
       other.scatter(pageRows - 20, across, 0, 40)
-      t.equal(other.get(pageRows - 20), valueAt(0), of.name)
+      t.equal(other.get(pageRows - 20), valueAt(0), other.constructor.name)
       t.equal(other.get(pageRows + 19), valueAt(39))
     }
   },
 )
+
+t.test('columns of one group do not touch each other', async (t) => {
+  const group = new RowGroup()
+  const amounts = new BigintColumn(group)
+  const times = new FloatColumn(group)
+  for (let page = 0; page < 2; page++) {
+    amounts.addPage()
+    times.addPage()
+  }
+  for (let row = 0; row < 2 * pageRows; row++) {
+    amounts.set(row, BigInt(row))
+    times.set(row, -row)
+  }
+  const rows = Int32Array.from({ length: 40 }, (_, index) => index)
+  times.scatter(pageRows - 20, times.gather(rows), 0, 40)
+  for (let row = 0; row < 2 * pageRows; row++) {
+    const moved = row - (pageRows - 20)
+    if (amounts.get(row) !== BigInt(row)) return t.fail(`the amount of row ${row}`)
+    if (times.get(row) !== -(moved >= 0 && moved < 40 ? moved : row)) {
+      return t.fail(`the time of row ${row}`)
+    }
+  }
+  t.pass()
+})
 
 interface Values {
   get(row: number): bigint | number
@@ -63,4 +91,15 @@ interface Values {
 function filled<T extends { addPage(): void }>(column: T, pages: number): T {
   for (let page = 0; page < pages; page++) column.addPage()
   return column
+}
+
+/** A column with neighbours in its group. */
+function beside(make: (group: RowGroup) => Values & AnyColumn): () => Values & AnyColumn {
+  return () => {
+    const group = new RowGroup()
+    new FloatColumn(group)
+    const column = make(group)
+    new FloatColumn(group)
+    return column
+  }
 }

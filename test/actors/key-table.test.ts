@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { FloatColumn, pageRows } from '../../src/actors/column.js'
+import { FloatColumn, pageRows, RowGroup } from '../../src/actors/column.js'
 import { KeyTable } from '../../src/actors/key-table.js'
 
 type Words = [tenant: number, w0: number, w1: number, w2: number, w3: number]
@@ -51,7 +51,7 @@ t.test('rows are found by all of tenant and key, as in a Map', async (t) => {
 })
 
 t.test('it grows over pages and segments without losing or moving a row', async (t) => {
-  const column = new FloatColumn()
+  const column = new FloatColumn(new RowGroup())
   let pages = 0
   const table = new KeyTable([17, 4_000_000_000], () => {
     pages += 1
