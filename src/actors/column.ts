@@ -61,7 +61,8 @@ abstract class Column<T extends Page> {
   scatter(row: number, bytes: Uint8Array, from: number, count: number): void {
     const { unit, each } = unitsOf(this.bytesPerRow)
     const first = from * this.bytesPerRow
-    const source = new unit(bytes.slice(first, first + count * this.bytesPerRow).buffer)
+    const copy = new Uint8Array(bytes.subarray(first, first + count * this.bytesPerRow))
+    const source = new unit(copy.buffer)
     const stride = this.stride * each
     const offset = this.offset * each
     for (let done = 0; done < count; ) {

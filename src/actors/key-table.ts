@@ -12,6 +12,8 @@ import { pageMask, pageRows, pageShift } from './column.js'
 const segmentBits = 8
 const segmentCount = 1 << segmentBits
 const segmentSizeMin = 16
+/** Of a cell: the row plus 1, 0 if it is free; and the hash, so that others are passed over unseen. */
+const cellWords = 2
 /** Of a key and its tenant. */
 const nameWords = 5
 
@@ -32,7 +34,7 @@ export class KeyTable {
     this.#seedB = seed[1]
     this.#addPages = addPages
     for (let segment = 0; segment < segmentCount; segment++) {
-      this.#segments.push(new Int32Array(segmentSizeMin))
+      this.#segments.push(new Int32Array(segmentSizeMin * cellWords))
     }
   }
 
@@ -41,7 +43,7 @@ export class KeyTable {
     let size = segmentSizeMin
     while (size * segmentCount * 3 < rows * 4) size *= 2
     for (const [segment, cells] of this.#segments.entries()) {
-      if (cells.length < size) this.#growSegment(segment, size)
+      if (cells.length < size * cellWords) this.#growSegment(segment, size)
     }
   }
 
@@ -50,23 +52,32 @@ export class KeyTable {
     const hash = this.#hash(tenant, w0, w1, w2, w3)
     const cells = this.#segments[hash >>> (32 - segmentBits)]
     const mask = cells.length - 1
-    let cell = hash & mask
+    let cell = (hash << 1) & mask
     for (;;) {
       const row = cells[cell] - 1
       if (row < 0) return -1
-      const names = this.#names[row >>> pageShift]
-      const at = (row & pageMask) * nameWords
-      if (
-        names[at] === w0 &&
-        names[at + 1] === w1 &&
-        names[at + 2] === w2 &&
-        names[at + 3] === w3 &&
-        names[at + 4] === tenant
-      ) {
-        return row
-      }
-      cell = (cell + 1) & mask
+      if (cells[cell + 1] === hash && this.#isNamed(row, tenant, w0, w1, w2, w3)) return row
+      cell = (cell + cellWords) & mask
     }
+  }
+
+  #isNamed(row: number, tenant: number, w0: number, w1: number, w2: number, w3: number): boolean {
+    const names = this.#names[row >>> pageShift]
+    const at = (row & pageMask) * nameWords
+    return (
+      names[at] === w0 &&
+      names[at + 1] === w1 &&
+      names[at + 2] === w2 &&
+      names[at + 3] === w3 &&
+      names[at + 4] === tenant
+    )
+  }
+
+  /** Row that is probably that of (tenant, key), or -1: what the first look into the index says. */
+  guess(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
+    const hash = this.#hash(tenant, w0, w1, w2, w3)
+    const cells = this.#segments[hash >>> (32 - segmentBits)]
+    return cells[(hash << 1) & (cells.length - 1)] - 1
   }
 
   findKey(tenant: number, key: Key): number {
@@ -92,9 +103,8 @@ export class KeyTable {
     const hash = this.#hash(tenant, w0, w1, w2, w3)
     const segment = hash >>> (32 - segmentBits)
     this.#segmentCounts[segment] += 1
-    if (this.#segmentCounts[segment] * 4 > this.#segments[segment].length * 3) {
-      this.#growSegment(segment, this.#segments[segment].length * 2)
-    }
+    const size = this.#segments[segment].length / cellWords
+    if (this.#segmentCounts[segment] * 4 > size * 3) this.#growSegment(segment, size * 2)
     place(this.#segments[segment], hash, row)
     return row
   }
@@ -119,17 +129,11 @@ export class KeyTable {
     words[index + 3] = names[at + 3]
   }
 
-  /** Puts the rows of a segment, known by their keys, into more cells. */
   #growSegment(segment: number, size: number): void {
     const old = this.#segments[segment]
-    const cells = new Int32Array(size)
-    for (const cell of old) {
-      if (cell === 0) continue
-      const row = cell - 1
-      const names = this.#names[row >>> pageShift]
-      const at = (row & pageMask) * nameWords
-      const hash = this.#hash(names[at + 4], names[at], names[at + 1], names[at + 2], names[at + 3])
-      place(cells, hash, row)
+    const cells = new Int32Array(size * cellWords)
+    for (let cell = 0; cell < old.length; cell += cellWords) {
+      if (old[cell] !== 0) place(cells, old[cell + 1], old[cell] - 1)
     }
     this.#segments[segment] = cells
   }
@@ -144,13 +148,14 @@ export class KeyTable {
     a = (a ^ b) + this.#seedB
     a = Math.imul(a ^ (a >>> 16), 0x85ebca6b)
     a = Math.imul(a ^ (a >>> 13), 0xc2b2ae35)
-    return (a ^ (a >>> 16)) >>> 0
+    return a ^ (a >>> 16)
   }
 }
 
 function place(cells: Int32Array, hash: number, row: number): void {
   const mask = cells.length - 1
-  let cell = hash & mask
-  while (cells[cell] !== 0) cell = (cell + 1) & mask
+  let cell = (hash << 1) & mask
+  while (cells[cell] !== 0) cell = (cell + cellWords) & mask
   cells[cell] = row + 1
+  cells[cell + 1] = hash
 }

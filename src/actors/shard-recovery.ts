@@ -14,6 +14,7 @@ import {
 import type { SnapshotStore } from '../snapshots/store.js'
 import { applyRecord, recordTime } from './apply.js'
 import type { Book, Place } from './book.js'
+import { Foresight } from './foresight.js'
 import { Rebuild } from './rebuild.js'
 import { shardBounds } from './shard-bounds.js'
 
@@ -74,6 +75,8 @@ export class ShardRecovery {
   readonly #layout: Layout
   /** Streams of the newest generation that this shard reads. */
   readonly #streams: Map<number, { replay: Replay; counts: MessageCounts }>
+  readonly #foresight: Foresight
+  readonly #lookAhead = (words: Uint32Array, end: number) => this.#foresight.lookAhead(words, end)
   #recordsDone = 0
   #recordsTotal = 0
 
@@ -84,6 +87,7 @@ export class ShardRecovery {
     checkpointRecords = shardBounds.checkpointRecords,
   ) {
     this.#book = book
+    this.#foresight = new Foresight(book)
     this.#plan = plan
     this.#parts = parts
     this.#snapshot =
@@ -185,13 +189,14 @@ export class ShardRecovery {
       this.#reserve(head - replay.seq)
       let reported = replay.seq
       this.#book.stream = stream
+      const apply = (words: Uint32Array, at: number, seq: number) => {
+        counts?.note(words, at, seq, replay.chunkSeq)
+        applyRecord(this.#book, words, at, seq)
+        this.lastTimeMs = Math.max(this.lastTimeMs, recordTime(words, at))
+      }
       for await (const chunk of session.readChunks(stream, replay.seq, head)) {
         const before = replay.seq
-        replay.read(chunk, (words, at, seq) => {
-          counts?.note(words, at, seq, replay.chunkSeq)
-          applyRecord(this.#book, words, at, seq)
-          this.lastTimeMs = Math.max(this.lastTimeMs, recordTime(words, at))
-        })
+        replay.read(chunk, apply, this.#lookAhead)
         this.#recordsDone += replay.seq - before
         if (replay.seq - reported >= progressRecords) {
           reported = replay.seq

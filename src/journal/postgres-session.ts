@@ -23,7 +23,7 @@ export function postgresStore(database: Database): JournalStore {
   return {
     async open() {
       const name = 'daybook journal'
-      return new PostgresSession(await database.connect({ name, prepare: assertDurable }))
+      return new PostgresSession(await database.connect({ name, prepare: prepareSession }))
     },
   }
 }
@@ -217,8 +217,8 @@ export class StillHeldError extends Error {
   }
 }
 
-/** Refuses a server that would lose commits, and turns synchronous commit on for this session. */
-async function assertDurable(connection: Queries): Promise<void> {
+/** Refuses a server that would lose commits, and sets what this session needs. */
+async function prepareSession(connection: Queries): Promise<void> {
   const { rows } = await connection.query<{ fsync: string; version: string }>(
     "select current_setting('fsync') as fsync, current_setting('server_version_num') as version",
   )
@@ -228,7 +228,11 @@ async function assertDurable(connection: Queries): Promise<void> {
   if (Number(rows[0].version) < 150000) {
     throw new JournalFault('unsafe_settings', 'Daybook needs Postgres 15 or later')
   }
-  await connection.query('set synchronous_commit = on')
+  // Rows are read in the order of their index. A planner that has no statistics yet, as of a
+  // journal that was written a moment ago, would sort them, on disk.
+  await connection.query(
+    'set synchronous_commit = on; set enable_sort = off; set enable_bitmapscan = off',
+  )
 }
 
 function bytea(bytes: Buffer): string {

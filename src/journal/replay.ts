@@ -42,8 +42,15 @@ export class Replay {
     return this.#pending.length > 0
   }
 
-  /** Checks the next chunk and calls `apply` with each record that it completes. */
-  read(chunk: StoredChunk, apply: (words: Uint32Array, at: number, seq: number) => void): void {
+  /**
+   * Checks the next chunk and calls `apply` with each record that it completes; before that
+   * `lookAhead` with where all of them end, unless there is only one.
+   */
+  read(
+    chunk: StoredChunk,
+    apply: (words: Uint32Array, at: number, seq: number) => void,
+    lookAhead?: (words: Uint32Array, end: number) => void,
+  ): void {
     const expectedSeq = chunk.part === 0 ? this.seq + 1 : this.seq
     if (chunk.firstSeq !== expectedSeq) {
       throw this.#broken(chunk, `expected seq ${expectedSeq}`)
@@ -64,6 +71,7 @@ export class Replay {
       this.seq += 1
       return
     }
+    if (chunk.n > 1) lookAhead?.(words, end)
     let at = 0
     for (let index = 0; index < chunk.n; index++) {
       const length = words[at + Word.length]

@@ -21,7 +21,7 @@ export const transactionStatements: readonly Statement[] = [
     },
   },
   {
-    pattern: /^set synchronous_commit = on$/,
+    pattern: /^set synchronous_commit = on; set enable_sort = off; set enable_bitmapscan = off$/,
     kind: 'connect',
     run() {
       return { tag: 'SET', rows: [] }
