@@ -102,7 +102,7 @@ async function writeAccounts(connectionString: string): Promise<void> {
   const connection = await database.connect({ name: 'bench' })
   await new GeneratedJournal(connection).addAccounts(accounts)
   await connection.end()
-  await cluster.checkpoint()
+  await cluster.settleWal()
 }
 
 function report(news: readonly PacedNews[], built: readonly { fromMs: number; toMs: number }[]) {

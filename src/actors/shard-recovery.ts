@@ -4,6 +4,7 @@ import { MessageCounts, type StreamCounts } from '../journal/message-counts.js'
 import { Replay } from '../journal/replay.js'
 import type { JournalSession, JournalStore } from '../journal/session.js'
 import type { StreamEnd } from '../journal/take-over.js'
+import { readInWindows } from '../journal/windows.js'
 import { Layout } from '../layout.js'
 import { loadSnapshot } from '../snapshots/load-snapshot.js'
 import {
@@ -194,7 +195,8 @@ export class ShardRecovery {
         applyRecord(this.#book, words, at, seq)
         this.lastTimeMs = Math.max(this.lastTimeMs, recordTime(words, at))
       }
-      for await (const chunk of session.readChunks(stream, replay.seq, head)) {
+      const rest = { afterSeq: replay.seq, toSeq: head }
+      for await (const chunk of readInWindows(session, stream, rest)) {
         const before = replay.seq
         replay.read(chunk, apply, this.#lookAhead)
         this.#recordsDone += replay.seq - before

@@ -6,6 +6,7 @@ import type { StreamCounts } from './message-counts.js'
 import { readInteger, Word } from './record.js'
 import { Replay } from './replay.js'
 import type { JournalStore } from './session.js'
+import { readInWindows } from './windows.js'
 import { JournalWriter } from './writer.js'
 
 /** What settling needs besides the counts; the streams must have been taken over by `owner`. */
@@ -65,8 +66,9 @@ async function collectMissing(
   const own = layout.shardOfStream(sender.stream)
   const session = await store.open()
   try {
+    const range = { afterSeq: start.afterSeq, toSeq: sender.seq }
     let replay: Replay | undefined
-    for await (const chunk of session.readChunks(sender.stream, start.afterSeq, sender.seq)) {
+    for await (const chunk of readInWindows(session, sender.stream, range)) {
       replay ??= new Replay(sender.stream, { seq: start.afterSeq, digest: chunk.prev }, chain)
       replay.read(chunk, (words, at, seq) => {
         for (const shard of destinationsOf(words, at, layout, own)) {

@@ -2,8 +2,11 @@ import type { Clock } from '../clock.js'
 import type { JournalSession, JournalStore } from '../journal/session.js'
 import type { SnapshotSink, SnapshotStore } from './store.js'
 
-/** Chunks of the journal, of up to 7.8 KB, between two rests. */
-const chunksMax = 32
+/**
+ * Records that are read between two rests. No statement is open during a rest: Postgres cannot
+ * clean up behind the writer while one is, and each commit takes longer than the one before.
+ */
+const restRecords = 2048
 /** On a busy machine work takes long because it waits for a core, and need not rest for that too. */
 const restMsMax = 50
 
@@ -47,11 +50,9 @@ function pacedSession(session: JournalSession, pace: Pace): JournalSession {
     readHead: (stream) => session.readHead(stream),
     close: () => session.close(),
     async *readChunks(stream, afterSeq, toSeq) {
-      let chunks = 0
-      for await (const chunk of session.readChunks(stream, afterSeq, toSeq)) {
-        yield chunk
-        chunks += 1
-        if (chunks % chunksMax === 0) await pace.rest()
+      for (let from = afterSeq; from < toSeq; from += restRecords) {
+        yield* session.readChunks(stream, from, Math.min(from + restRecords, toSeq))
+        await pace.rest()
       }
     },
   }
