@@ -71,8 +71,9 @@ export class Cluster {
    * each 16 MB need a new file, and all commits wait some 50 ms while it is filled and synced.
    */
   async settleWal(): Promise<void> {
+    await this.admin.query('CREATE TABLE filler (text text STORAGE PLAIN)')
     await this.admin.query(
-      `CREATE TABLE filler AS SELECT repeat(md5(i::text), 200) AS text FROM generate_series(1, ${FILLER_ROWS}) i`,
+      `INSERT INTO filler SELECT repeat('x', 7000) FROM generate_series(1, ${FILLER_ROWS})`,
     )
     await this.admin.query('DROP TABLE filler')
     await this.admin.query('CHECKPOINT')
