@@ -41,6 +41,7 @@ const schema = Type.Object({
     minimum: 1,
     maximum: 2_000_000_000,
   }),
+  DAYBOOK_HISTORY: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on' }),
   DAYBOOK_SNAPSHOTS: Type.String({ default: 'postgres' }),
   DAYBOOK_SNAPSHOT_RECORDS: Type.Integer({ default: 1_000_000, minimum: 1 }),
   DAYBOOK_SNAPSHOT_MINUTES: Type.Integer({ default: 60, minimum: 1 }),
@@ -86,6 +87,8 @@ export interface Config {
     inFlightCommandsMax: number
     accountsMax: number
     transactionsMax: number
+    /** Whether this process follows the journal and keeps the read models. */
+    history: boolean
     /** Undefined: no snapshots are made or used. */
     snapshots: SnapshotSettings | undefined
   }
@@ -136,6 +139,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       inFlightCommandsMax: env.DAYBOOK_IN_FLIGHT_MAX,
       accountsMax: env.DAYBOOK_ACCOUNTS_MAX,
       transactionsMax: env.DAYBOOK_TRANSACTIONS_MAX,
+      history: env.DAYBOOK_HISTORY === 'on',
       snapshots: snapshotSettings(env),
     },
   })

@@ -43,6 +43,7 @@ async function main(): Promise<void> {
         router: () => node.serving?.router,
         status: () => node.status,
         snapshots: () => node.snapshotGauges,
+        history: () => node.historyProgress,
       }),
     },
     {

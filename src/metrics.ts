@@ -9,6 +9,7 @@ import {
 import { refusalOf } from './actors/refusals.js'
 import type { Router } from './actors/router.js'
 import type { ShardGauges, ShardObserver } from './actors/shard-parts.js'
+import type { FollowerProgress } from './history/follower.js'
 import type { KeeperGauges } from './snapshots/keeper.js'
 import type { StartStatus } from './start-progress.js'
 
@@ -118,14 +119,16 @@ export interface MetricsSources {
   router(): Router | undefined
   status?(): { phase: string } & StartStatus
   snapshots?(): KeeperGauges | undefined
+  history?(): FollowerProgress | undefined
 }
 
 export function serverMetrics(sources: MetricsSources): ServerMetrics {
-  const { router, status, snapshots } = sources
+  const { router, status, snapshots, history } = sources
   const register = new Registry()
   collectDefaultMetrics({ register })
   if (status !== undefined) watchStart(register, status)
   if (snapshots !== undefined) watchSnapshots(register, snapshots)
+  if (history !== undefined) watchHistory(register, history)
   const seconds = new Histogram({
     name: 'daybook_http_request_seconds',
     help: 'Time from the arrival of a request to its answer',
@@ -232,13 +235,47 @@ function watchSnapshots(register: Registry, snapshots: () => KeeperGauges | unde
     ['daybook_snapshots_built', 'Snapshots built by this process', ({ built }) => built],
     ['daybook_snapshots_failed', 'Builds that failed', ({ failed }) => failed],
   ]
+  watchAll(register, gauges, snapshots)
+}
+
+function watchHistory(register: Registry, history: () => FollowerProgress | undefined): void {
+  watchAll(
+    register,
+    [
+      [
+        'daybook_history_lag_records',
+        'Records of the journal that the read models do not have yet',
+        ({ records, recordsTotal }) => recordsTotal - records,
+      ],
+      [
+        'daybook_history_lag_seconds',
+        'How long ago the oldest of them was recorded; 0 if there is none',
+        ({ lagMs }) => lagMs / 1000,
+      ],
+      ['daybook_history_records', 'Records that the read models hold', ({ records }) => records],
+      [
+        'daybook_history_readable',
+        '1 if the read models can be read, 0 while they are being built',
+        ({ indexed }) => Number(indexed),
+      ],
+    ],
+    history,
+  )
+}
+
+/** Gauges over one source; 0 while there is none. */
+function watchAll<Source>(
+  register: Registry,
+  gauges: readonly [name: string, help: string, read: (source: Source) => number][],
+  source: () => Source | undefined,
+): void {
   for (const [name, help, read] of gauges) {
     new Gauge({
       name,
       help,
       registers: [register],
       collect() {
-        const values = snapshots()
+        const values = source()
         this.set(values === undefined ? 0 : read(values))
       },
     })

@@ -8,6 +8,9 @@ import { connectPeers, type ShardFault, ShardThread } from './actors/shard-threa
 import type { ServingParts } from './api/context.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config, SnapshotSettings } from './config.js'
+import type { FollowerProgress } from './history/follower.js'
+import { HistoryPool } from './history/history-pool.js'
+import { HistoryThread } from './history/history-thread.js'
 import { archivedReader, archivedStore } from './journal/archived-store.js'
 import { digestChain } from './journal/digest.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './journal/embedded.js'
@@ -71,6 +74,7 @@ export class DaybookNode {
   readonly #early: ArrayBuffer[] = []
   #serving: ServingParts | undefined
   #keeper: SnapshotKeeper | undefined
+  #history: HistoryThread | undefined
   /** A shard cannot go on: nothing may be waited for, and nothing answered. */
   #faulted = false
   #tookOver = false
@@ -112,7 +116,8 @@ export class DaybookNode {
     this.#serving = this.#wire(layout, connectionString)
     for (const frame of this.#early.splice(0)) this.#serving.router.receive(frame)
     this.#enter('serving')
-    const { snapshots } = this.#config.process
+    const { history, snapshots } = this.#config.process
+    if (history) this.#history = this.#startHistory(connectionString)
     if (snapshots === undefined) return
     this.#keeper = new SnapshotKeeper(
       {
@@ -200,6 +205,7 @@ export class DaybookNode {
     this.#enter('stopping')
     this.#abort.abort()
     await this.#keeper?.stop()
+    await this.#history?.stop()
     if (wasServing && !this.#faulted) {
       await this.#serving?.router.drained()
       // All of them first: a shard that has nothing to do itself may still be needed by others.
@@ -209,6 +215,7 @@ export class DaybookNode {
     await Promise.all(this.#shards.map((shard) => shard.terminate()))
     this.#serving?.router.close()
     await this.#serving?.journal.close().catch(() => undefined)
+    await this.#serving?.history?.close().catch(() => undefined)
     await this.#stopPostgres()
     this.#enter('stopped')
   }
@@ -228,6 +235,11 @@ export class DaybookNode {
   /** How snapshots are doing; undefined if none are made. */
   get snapshotGauges(): KeeperGauges | undefined {
     return this.#keeper?.gauges
+  }
+
+  /** How far the read models are; undefined if this process does not write them. */
+  get historyProgress(): FollowerProgress | undefined {
+    return this.#history?.progress
   }
 
   /** The metrics of every shard, as plain data. */
@@ -322,6 +334,22 @@ export class DaybookNode {
     return thread
   }
 
+  #startHistory(connectionString: string): HistoryThread {
+    const { process, book } = this.#config
+    return new HistoryThread(
+      {
+        connectionString,
+        timeoutMs: process.commitTimeoutMs,
+        digestKey: book.digestKey,
+        archiveDirectory: process.archiveDirectory,
+      },
+      {
+        onTrouble: (message) => this.#log.warn({ history: true }, message),
+        onEnd: (error) => this.#log.error({ err: error }, 'nobody follows the journal any more'),
+      },
+    )
+  }
+
   /** The one place that knows that all shards are in this process. */
   #wire(layout: Layout, connectionString: string): ServingParts {
     const { process } = this.#config
@@ -344,6 +372,13 @@ export class DaybookNode {
     return {
       router: new Router(this.clock, limits, ports, shardOfSlot),
       journal: archivedReader(reader, store),
+      history: process.history
+        ? new HistoryPool(connectionString, {
+            timeoutMs: process.commitTimeoutMs,
+            clock: this.clock,
+            onError: (error) => this.#log.warn({ err: error }, 'a connection for reading broke'),
+          })
+        : undefined,
     }
   }
 

@@ -3,6 +3,7 @@ import type { RequestContext } from '../actors/command.js'
 import type { Router } from '../actors/router.js'
 import type { Clock } from '../clock.js'
 import type { CurrencyList } from '../currency.js'
+import type { HistoryPool } from '../history/history-pool.js'
 import type { JournalReader } from '../journal/reader.js'
 import { keyOf } from '../key.js'
 import { ApiError } from './errors.js'
@@ -18,6 +19,8 @@ export interface ApiParts {
 export interface ServingParts {
   router: Router
   journal: JournalReader
+  /** The read models; undefined if this process keeps none. */
+  history: HistoryPool | undefined
 }
 
 /** Until credentials exist there is one tenant and one principal. */

@@ -1,4 +1,5 @@
 import { type TSchema, Type } from 'typebox'
+import { BalanceAnswer, EntryList, TransactionList } from './history-schemas.js'
 import { Account, oneOf, Transaction } from './schemas.js'
 import { type ErrorCode, errorKinds, wantsRetryAfter } from './statuses.js'
 
@@ -75,6 +76,7 @@ const write: ErrorCode[] = [
   'memory_limit_reached',
   'id_reused_with_different_body',
 ]
+const history: ErrorCode[] = ['not_ready', 'history_unavailable', 'history_behind']
 const accounts: ErrorCode[] = [
   'account_not_found',
   'account_closed',
@@ -225,6 +227,25 @@ export const transactionReversed = {
 export const batchPosted = {
   200: described(BatchAnswer, 'A result for each; of an atomic batch, all accepted or replayed'),
   ...failures([...write, ...transaction, 'duplicate_id']),
+}
+
+export const entriesRead = {
+  200: described(EntryList, 'A page of entries'),
+  ...failures([...history, 'account_not_found']),
+}
+
+export const balanceAt = {
+  200: described(BalanceAnswer, 'The balance then'),
+  ...failures([...history, 'account_not_found']),
+}
+
+const transactionsPage = described(TransactionList, 'A page of transactions')
+
+export const transactionsListed = { 200: transactionsPage, ...failures(history) }
+
+export const transactionsFound = {
+  200: transactionsPage,
+  ...failures([...body, ...history, 'too_many_decimals']),
 }
 
 const Phase = Type.Object({

@@ -8,9 +8,9 @@ import { batchItemsMax } from './binary-batch.js'
  * What the API takes and gives. The same schemas validate the requests and become openapi.json.
  * `format: text` is well-formed Unicode without NUL; it is defined in server.ts.
  */
-const strict = { additionalProperties: false }
+export const strict = { additionalProperties: false }
 
-const text = (maxLength: number, description: string) =>
+export const boundedText = (maxLength: number, description: string) =>
   Type.String({ minLength: 1, maxLength, format: 'text', description })
 
 export const KeyText = Type.String({
@@ -34,14 +34,14 @@ const AmountOrZero = Type.String({
   description: 'A decimal string such as "125.50" or "0"',
 })
 
-const Money = Type.String({ description: "A decimal string in the currency's own scale" })
+export const Money = Type.String({ description: "A decimal string in the currency's own scale" })
 
-const CurrencyCode = Type.String({
+export const CurrencyCode = Type.String({
   pattern: currencyCodePattern,
   description: 'An ISO 4217 code, or a currency of the configuration',
 })
 
-const Metadata = Type.Record(
+export const Metadata = Type.Record(
   Type.String(),
   Type.Union([
     Type.String({ maxLength: 4096, format: 'text' }),
@@ -61,7 +61,7 @@ const Metadata = Type.Record(
   },
 )
 
-const DayText = Type.String({
+export const DayText = Type.String({
   pattern: '^\\d{4}-\\d{2}-\\d{2}$',
   description: 'A date, YYYY-MM-DD',
 })
@@ -78,9 +78,9 @@ export const NewAccount = Type.Object(
     id: Type.Optional(KeyText),
     currency: CurrencyCode,
     class: oneOf(accountClasses, 'Decides the normal side: debit for asset and expense'),
-    type: Type.Optional(text(64, 'What kind of account it is to you')),
-    owner: Type.Optional(text(128, 'Who it belongs to')),
-    number: Type.Optional(text(64, 'Its number on paper')),
+    type: Type.Optional(boundedText(64, 'What kind of account it is to you')),
+    owner: Type.Optional(boundedText(128, 'Who it belongs to')),
+    number: Type.Optional(boundedText(64, 'Its number on paper')),
     overdraftLimit: Type.Optional(OverdraftLimit),
     minimumBalance: Type.Optional(AmountOrZero),
     striped: Type.Optional(
@@ -182,10 +182,10 @@ const flatPosting = {
 const PostingInput = Type.Object(flatPosting, { ...strict, title: 'NewPosting' })
 
 const attributes = {
-  reference: Type.Optional(text(128, 'A reference of yours')),
-  description: Type.Optional(text(512, 'For people to read')),
-  category: Type.Optional(text(64, 'What kind of transaction it is to you')),
-  number: Type.Optional(text(64, 'The number of the transaction on paper')),
+  reference: Type.Optional(boundedText(128, 'A reference of yours')),
+  description: Type.Optional(boundedText(512, 'For people to read')),
+  category: Type.Optional(boundedText(64, 'What kind of transaction it is to you')),
+  number: Type.Optional(boundedText(64, 'The number of the transaction on paper')),
   code: Type.Optional(
     Type.Integer({ minimum: 0, maximum: 4_294_967_295, description: 'A code of yours' }),
   ),

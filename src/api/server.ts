@@ -12,6 +12,7 @@ import {
   LogController,
 } from 'fastify'
 import { keyTextPattern, newKeyText } from '../key.js'
+import { accountHistoryRoutes } from './account-history.js'
 import { accountRoutes } from './accounts.js'
 import { batchRoutes } from './batches.js'
 import { acceptJson } from './bodies.js'
@@ -22,6 +23,7 @@ import { answerUnknownRoutes } from './not-found.js'
 import { openapiOptions } from './openapi.js'
 import { errorKinds } from './statuses.js'
 import { type SystemParts, systemRoutes } from './system.js'
+import { transactionSearchRoutes } from './transaction-search.js'
 import { transactionRoutes } from './transactions.js'
 
 export interface ServerOptions {
@@ -95,6 +97,8 @@ export async function buildServer(
   await app.register(accountRoutes, { parts })
   await app.register(transactionRoutes, { parts })
   await app.register(batchRoutes, { parts })
+  await app.register(accountHistoryRoutes, { parts })
+  await app.register(transactionSearchRoutes, { parts })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   return app as unknown as FastifyInstance
 }

@@ -117,6 +117,16 @@ const otherKinds = {
     transient: true,
     meaning: 'the server is starting or stopping; nothing was accepted',
   },
+  history_unavailable: {
+    status: 503,
+    transient: true,
+    meaning: 'the read models are not there, or are being built; postings go on',
+  },
+  history_behind: {
+    status: 503,
+    transient: true,
+    meaning: 'the read models did not come to the position that was asked for in time',
+  },
   outcome_unknown: {
     status: 504,
     transient: true,

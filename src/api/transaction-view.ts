@@ -34,8 +34,8 @@ export function transactionView(
   return {
     id: formatKey(record.id),
     name,
-    type: typeOf(kind, record.pending),
-    status: statusOf(state),
+    type: shownType(kind, record.pending),
+    status: shownStatus(state),
     target: body.target && formatKey(keyFromBytes(body.target, 0)),
     postings: shownPostings(kind, body).map(([debit, credit, amount, currency, scale]) => ({
       debit: formatKey(keyFromBytes(debit, 0)),
@@ -98,12 +98,13 @@ function shownPostings(kind: RecordKind, body: TransactionBody): PostingBody[] {
   return body.postings.filter(([, , amount]) => amount > 0n)
 }
 
-function typeOf(kind: RecordKind, pending: boolean): TransactionView['type'] {
+/** What a record of that kind made; `hold` says whether it reserves first. */
+export function shownType(kind: RecordKind, hold: boolean): TransactionView['type'] {
   switch (kind) {
     case RecordKind.posting:
       return 'transaction'
     case RecordKind.transaction:
-      return pending ? 'hold' : 'transaction'
+      return hold ? 'hold' : 'transaction'
     case RecordKind.holdPosted:
       return 'post'
     case RecordKind.holdVoided:
@@ -127,6 +128,6 @@ const statuses: Record<number, TransactionView['status']> = {
   [TransactionState.reversed]: 'reversed',
 }
 
-function statusOf(state: number): TransactionView['status'] {
+export function shownStatus(state: number): TransactionView['status'] {
   return statuses[state]
 }

@@ -6,6 +6,7 @@ import { type Command, type CommandWords, ExitCode, UsageError } from './command
 import { inspectCommand } from './inspect.js'
 import { Progress } from './progress.js'
 import { pruneCommand } from './prune.js'
+import { rebuildCommand } from './rebuild.js'
 import { restoreCommand } from './restore.js'
 import { withoutPasswords } from './secrets.js'
 import { snapshotCommand } from './snapshot.js'
@@ -20,6 +21,7 @@ const commands: readonly Command[] = [
   verifyCommand,
   restoreCommand,
   archiveCommand,
+  rebuildCommand,
 ]
 
 const endings: (() => Promise<void>)[] = []

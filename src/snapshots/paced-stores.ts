@@ -8,7 +8,7 @@ import type { SnapshotSink, SnapshotStore } from './store.js'
  */
 const restRecords = 2048
 /** On a busy machine work takes long because it waits for a core, and need not rest for that too. */
-const restMsMax = 50
+const restMsMax = 150
 
 /**
  * Lets a builder rest so that it works only a share of the time: whoever posts meanwhile needs the

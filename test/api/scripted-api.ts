@@ -34,7 +34,7 @@ export async function scriptedApi(
     {
       clock: shards.clock,
       currencies: new CurrencyList([]),
-      serving: () => ({ router: shards.router, journal }),
+      serving: () => ({ router: shards.router, journal, history: undefined }),
     },
     {
       status: () => status,

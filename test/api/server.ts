@@ -69,6 +69,7 @@ export async function startApi(t: Teardown, options: ApiServerOptions = {}): Pro
   const config = readConfig({
     DATABASE_URL: databaseUrl,
     DAYBOOK_PORT: '0',
+    DAYBOOK_HISTORY: 'off',
     DAYBOOK_LOG_LEVEL: 'trace',
     ...options.environment,
   })

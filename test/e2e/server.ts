@@ -53,7 +53,12 @@ export class ServerProcess {
       ([name]) => name !== 'DATABASE_URL' && !name.startsWith('DAYBOOK_'),
     )
     this.#child = spawn(process.execPath, [MAIN], {
-      env: { ...Object.fromEntries(inherited), DAYBOOK_PORT: '0', ...environment },
+      env: {
+        ...Object.fromEntries(inherited),
+        DAYBOOK_PORT: '0',
+        DAYBOOK_HISTORY: 'off',
+        ...environment,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const killWithUs = () => this.#child.kill('SIGKILL')

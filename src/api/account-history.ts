@@ -1,0 +1,157 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
+import { type AccountClass, accountClasses, isDebitNormal } from '../actors/accounts.js'
+import {
+  type AccountEntry,
+  effectiveBalance,
+  findAccount,
+  type HistoryAccount,
+  readEntries,
+  recordedBalance,
+} from '../history/account-history.js'
+import type { HistoryQueries } from '../history/history-pool.js'
+import { findTransactions, type HistoryTransactionView } from '../history/transaction-history.js'
+import type { RecordKind } from '../journal/record.js'
+import { formatKey } from '../key.js'
+import { formatMinor } from '../money.js'
+import { type ApiParts, contextOf } from './context.js'
+import { ApiError } from './errors.js'
+import { momentField, rangeFields } from './history-moment.js'
+import { askedPage, listMeta, nextCursor, type Paging, readHistory } from './history-page.js'
+import { BalanceQuery, EntriesQuery, type Entry } from './history-schemas.js'
+import { formatPosition } from './position.js'
+import { balanceAt, entriesRead } from './responses.js'
+import { KeyText } from './schemas.js'
+import { keyField } from './transaction-input.js'
+import { shownType } from './transaction-view.js'
+
+const Params = Type.Object({ id: KeyText })
+
+/** `/v1/accounts/{id}/…`: what has moved on an account, and what it held at a moment. */
+export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
+  app,
+  { parts },
+) => {
+  app.get(
+    '/v1/accounts/:id/entries',
+    {
+      schema: {
+        summary: 'List what has moved on an account',
+        operationId: 'listEntries',
+        tags: ['history'],
+        description:
+          'Each entry with the balance after it, in recorded order. Those of a striped account ' +
+          'are in the order of their times, then of their streams.',
+        params: Params,
+        querystring: EntriesQuery,
+        response: entriesRead,
+      },
+    },
+    async (request) => {
+      const { tenant } = contextOf(request)
+      const id = formatKey(keyField(tenant, request.params.id, 'id'))
+      const paging: Paging = { list: `entries ${id}`, schema: EntriesQuery, placeLength: 4 }
+      const page = askedPage(request, request.query, paging)
+      const { from, to, order, minPosition } = page.query
+      const range = rangeFields(from, to)
+      return await readHistory(parts, minPosition, async (queries) => {
+        const account = await accountOf(queries, tenant, id)
+        const [timeMs, stream, seq, nr] = page.after ?? []
+        const entries = await readEntries(queries, {
+          ...{ tenant, account, ...range },
+          ...(page.after === undefined ? {} : { after: { timeMs, stream, seq, nr } }),
+          descending: order !== 'asc',
+          limit: page.limit + 1,
+        })
+        const shown = entries.slice(0, page.limit)
+        const ids = [...new Set(shown.map(({ transaction }) => transaction))]
+        const found = await findTransactions(queries, { tenant, ids })
+        const transactions = new Map(found.map((transaction) => [transaction.id, transaction]))
+        const places = entries.map(({ place }) => ({
+          place: [place.timeMs, place.stream, place.seq, place.nr],
+        }))
+        return {
+          data: shown.map((entry) => shownEntry(account, entry, transactions)),
+          meta: { ...listMeta(queries), cursor: nextCursor(paging, page, places) },
+        }
+      })
+    },
+  )
+
+  app.get(
+    '/v1/accounts/:id/balance',
+    {
+      schema: {
+        summary: 'Read what an account held at a moment',
+        operationId: 'readBalanceAt',
+        tags: ['history'],
+        params: Params,
+        querystring: BalanceQuery,
+        response: balanceAt,
+      },
+    },
+    async (request) => {
+      const { tenant } = contextOf(request)
+      const id = formatKey(keyField(tenant, request.params.id, 'id'))
+      const { at, minPosition } = request.query
+      const { day, beforeMs } = momentField(at, 'at')
+      return await readHistory(parts, minPosition, async (queries) => {
+        const account = await accountOf(queries, tenant, id)
+        const balance =
+          day === undefined
+            ? await recordedBalance(queries, { tenant, account, beforeMs })
+            : await effectiveBalance(queries, { tenant, account, day })
+        return {
+          data: {
+            account: id,
+            class: account.accountClass as AccountClass,
+            currency: account.currency,
+            balance: shownBalance(account, balance),
+            at,
+            by: day === undefined ? ('recorded' as const) : ('effective' as const),
+          },
+          meta: listMeta(queries),
+        }
+      })
+    },
+  )
+}
+
+async function accountOf(
+  queries: HistoryQueries,
+  tenant: number,
+  id: string,
+): Promise<HistoryAccount> {
+  const account = await findAccount(queries, tenant, id)
+  if (account === undefined) {
+    throw new ApiError('account_not_found', 'there is no such account', { field: 'id' })
+  }
+  return account
+}
+
+function shownEntry(
+  account: HistoryAccount,
+  entry: AccountEntry,
+  transactions: ReadonlyMap<string, HistoryTransactionView>,
+): Static<typeof Entry> {
+  const { place, amount, transaction, counterAccount, effectiveDate } = entry
+  const made = transactions.get(transaction)
+  const { reference, description, category, number, code } = made ?? {}
+  return {
+    position: formatPosition(place.stream, place.seq),
+    ...{ transaction, counterAccount, effectiveDate },
+    side: amount > 0n ? 'debit' : 'credit',
+    amount: formatMinor(amount > 0n ? amount : -amount, account.scale),
+    currency: account.currency,
+    balance: shownBalance(account, entry.balance),
+    recordedAt: new Date(place.timeMs).toISOString(),
+    type: made && shownType(made.kind as RecordKind, made.remaining !== undefined),
+    ...{ reference, description, category, number, code },
+  }
+}
+
+/** Debits less credits, on the account's normal side. */
+function shownBalance({ accountClass, scale }: HistoryAccount, balance: bigint): string {
+  const debitNormal = isDebitNormal(accountClasses.indexOf(accountClass as AccountClass))
+  return formatMinor(debitNormal ? balance : -balance, scale)
+}

@@ -1,0 +1,186 @@
+import { Type } from 'typebox'
+import { accountClasses } from '../actors/accounts.js'
+import {
+  boundedText,
+  CurrencyCode,
+  DayText,
+  KeyText,
+  Metadata,
+  MinPosition,
+  Money,
+  oneOf,
+  strict,
+  Transaction,
+} from './schemas.js'
+
+/** What the routes over the read models take and give. */
+const limitMax = 1000
+const limitDefault = 100
+/** Of a cursor: what has been asked for and a place, in base64url. */
+const cursorLengthMax = 8192
+
+/** A moment: a day begins at 00:00 UTC. */
+const Moment = Type.String({
+  pattern: '^\\d{4}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,3})?(Z|[+-]\\d{2}:\\d{2}))?$',
+  description: 'A date, or a date and time such as 2026-01-31T12:00:00Z',
+})
+
+/** Query strings carry text: the number is read from it. */
+const Limit = Type.String({
+  pattern: '^[1-9]\\d{0,3}$',
+  description: `How many at most: 1 to ${limitMax}; ${limitDefault} if it is not given`,
+})
+
+const Cursor = Type.String({
+  minLength: 1,
+  maxLength: cursorLengthMax,
+  pattern: '^[A-Za-z0-9_-]+$',
+  description: 'Of an earlier answer: goes on after its last row, with all that was asked there',
+})
+
+const Order = oneOf(['asc', 'desc'] as const, 'By when they were recorded; newest first: desc')
+
+const paging = {
+  limit: Type.Optional(Limit),
+  cursor: Type.Optional(Cursor),
+  minPosition: Type.Optional(MinPosition),
+}
+
+export const EntriesQuery = Type.Object(
+  {
+    from: Type.Optional(Moment),
+    to: Type.Optional(Moment),
+    order: Type.Optional(Order),
+    ...paging,
+  },
+  strict,
+)
+
+export const BalanceQuery = Type.Object(
+  {
+    at: Moment,
+    minPosition: Type.Optional(MinPosition),
+  },
+  strict,
+)
+
+const filterFields = {
+  account: Type.Optional(KeyText),
+  reference: Type.Optional(boundedText(128, 'Exactly this reference')),
+  category: Type.Optional(boundedText(64, 'Exactly this category')),
+  number: Type.Optional(boundedText(64, 'Exactly this number')),
+  from: Type.Optional(Moment),
+  to: Type.Optional(Moment),
+  effectiveFrom: Type.Optional(DayText),
+  effectiveTo: Type.Optional(DayText),
+  status: Type.Optional(
+    oneOf(['posted', 'pending', 'voided', 'expired', 'reversed'] as const, 'Status'),
+  ),
+  type: Type.Optional(oneOf(['transaction', 'hold', 'post', 'void', 'reversal'] as const, 'Type')),
+}
+
+export const TransactionsQuery = Type.Object(
+  {
+    ...filterFields,
+    code: Type.Optional(Type.String({ pattern: '^\\d{1,10}$', description: 'Exactly this code' })),
+    ...paging,
+  },
+  strict,
+)
+
+const FilterAmount = Type.String({
+  maxLength: 28,
+  pattern: '^\\d{1,19}(\\.\\d{1,8})?$',
+  description: 'A decimal string in the scale of `currency`',
+})
+
+export const TransactionSearch = Type.Object(
+  {
+    ...filterFields,
+    code: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 4_294_967_295, description: 'Exactly this code' }),
+    ),
+    metadata: Type.Optional(
+      Type.Intersect([Metadata], { description: 'Has at least these, with these values' }),
+    ),
+    currency: Type.Optional(CurrencyCode),
+    amountFrom: Type.Optional(FilterAmount),
+    amountTo: Type.Optional(FilterAmount),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: limitMax,
+        description: `${limitDefault} if it is not given`,
+      }),
+    ),
+    cursor: Type.Optional(Cursor),
+    minPosition: Type.Optional(MinPosition),
+  },
+  {
+    ...strict,
+    title: 'TransactionSearch',
+    examples: [{ account: 'customer:ada', status: 'posted', currency: 'EUR', amountFrom: '100' }],
+  },
+)
+
+const ListMeta = Type.Object({
+  positions: Type.Array(Type.String(), {
+    description: 'Per stream, the last record that the answer rests on',
+  }),
+  cursor: Type.Optional(
+    Type.String({ description: 'There are more: ask again with it. Absent: this was the end' }),
+  ),
+})
+
+export const Entry = Type.Object(
+  {
+    position: Type.String({ description: 'Of the record that moved it' }),
+    transaction: Type.String({ format: 'uuid' }),
+    counterAccount: Type.String({ format: 'uuid' }),
+    side: oneOf(['debit', 'credit'] as const, 'Which side of the posting the account is on'),
+    amount: Money,
+    currency: CurrencyCode,
+    balance: Type.String({ description: 'On the normal side, after this entry' }),
+    effectiveDate: Type.String(),
+    recordedAt: Type.String({ format: 'date-time' }),
+    type: Type.Optional(Type.String({ description: 'Of the transaction' })),
+    reference: Type.Optional(Type.String()),
+    description: Type.Optional(Type.String()),
+    category: Type.Optional(Type.String()),
+    number: Type.Optional(Type.String()),
+    code: Type.Optional(Type.Integer()),
+  },
+  { title: 'Entry' },
+)
+
+export const EntryList = Type.Object(
+  { data: Type.Array(Entry), meta: ListMeta },
+  { title: 'EntryList' },
+)
+
+export const BalanceAnswer = Type.Object(
+  {
+    data: Type.Object({
+      account: Type.String({ format: 'uuid' }),
+      class: oneOf(accountClasses, 'Class'),
+      currency: CurrencyCode,
+      balance: Type.String({ description: 'On the normal side' }),
+      at: Type.String(),
+      by: oneOf(
+        ['effective', 'recorded'] as const,
+        'A date means all that is effective up to and with it; a moment, all recorded by then',
+      ),
+    }),
+    meta: ListMeta,
+  },
+  { title: 'BalanceAnswer' },
+)
+
+export const TransactionList = Type.Object(
+  { data: Type.Array(Transaction), meta: ListMeta },
+  { title: 'TransactionList' },
+)
+
+export function limitOf(given: string | number | undefined): number {
+  return Math.min(given === undefined ? limitDefault : Number(given), limitMax)
+}

@@ -1,0 +1,193 @@
+import { formatDay } from '../clock.js'
+import type { HistoryQueries } from './history-pool.js'
+
+/** An account as the read models know it. */
+export interface HistoryAccount {
+  id: string
+  currency: string
+  scale: number
+  accountClass: string
+  striped: boolean
+}
+
+/** An entry of an account; amounts in minor units. */
+export interface AccountEntry {
+  place: EntryPlace
+  transaction: string
+  counterAccount: string
+  /** A debit is positive, a credit negative. */
+  amount: bigint
+  /** Debits less credits after it; of a striped account, of all its parts. */
+  balance: bigint
+  /** `YYYY-MM-DD`. */
+  effectiveDate: string
+}
+
+/**
+ * Where an entry is in the order of its account's entries: by time, then stream, seq and side.
+ * An account that is not striped lives in one stream at a time, whose times never run back.
+ */
+export interface EntryPlace {
+  /** Microseconds would be lost in a Date: milliseconds since 1970, as records have them. */
+  timeMs: number
+  stream: number
+  seq: number
+  nr: number
+}
+
+export interface EntryQuery {
+  tenant: number
+  account: HistoryAccount
+  /** Recorded from this millisecond on, and before that one. */
+  fromMs: number
+  beforeMs: number
+  /** Entries after this one, in the order asked for. */
+  after?: EntryPlace
+  descending: boolean
+  limit: number
+}
+
+export async function findAccount(
+  { client }: HistoryQueries,
+  tenant: number,
+  id: string,
+): Promise<HistoryAccount | undefined> {
+  const { rows } = await client.query<HistoryAccount>({
+    name: 'history-account',
+    text: `select id, currency, scale, class as "accountClass", striped
+           from daybook_history.account where tenant = $1 and id = $2`,
+    values: [tenant, id],
+  })
+  return rows[0]
+}
+
+/** Entries in recorded order, or the other way round; at most `limit`. */
+export async function readEntries(
+  queries: HistoryQueries,
+  query: EntryQuery,
+): Promise<AccountEntry[]> {
+  const { tenant, account, descending, limit, after } = query
+  const direction = descending ? 'desc' : 'asc'
+  const compare = descending ? '<' : '>'
+  const values: unknown[] = [tenant, account.id, query.fromMs, query.beforeMs, limit]
+  if (after !== undefined) values.push(after.timeMs, after.stream, after.seq, after.nr)
+  const ofStream = (stream: number) =>
+    `(select ${entryFields} from daybook_history.entry
+      where tenant = $1 and account = $2 and stream = ${stream}
+        and recorded_at >= ${moment('$3')} and recorded_at < ${moment('$4')}
+        ${after === undefined ? '' : afterPlace(stream, compare)}
+      order by recorded_at ${direction}, seq ${direction}, nr ${direction} limit $5)`
+  const { rows } = await queries.client.query<EntryRow>(
+    `select * from (${[...queries.followed.keys()].map(ofStream).join(' union all ')}) of_streams
+     order by recorded_ms ${direction}, stream ${direction}, seq ${direction}, nr ${direction}
+     limit $5`,
+    values,
+  )
+  const entries = rows.map(entryOf)
+  return account.striped ? await withSums(queries, query, entries) : entries
+}
+
+/** Debits less credits of an account as it was recorded before a moment; minor units. */
+export async function recordedBalance(
+  queries: HistoryQueries,
+  of: { tenant: number; account: HistoryAccount; beforeMs: number },
+): Promise<bigint> {
+  const { tenant, account, beforeMs } = of
+  const parts = await partsBefore(queries, {
+    ...{ tenant, account },
+    place: { timeMs: beforeMs, stream: 0, seq: 0, nr: 0 },
+  })
+  if (account.striped) return sum([...parts.values()])
+  const [last] = [...parts.keys()].sort((a, b) => b - a)
+  return parts.get(last) ?? 0n
+}
+
+/** Debits less credits of everything effective up to and with a day; minor units. */
+export async function effectiveBalance(
+  { client }: HistoryQueries,
+  of: { tenant: number; account: HistoryAccount; day: number },
+): Promise<bigint> {
+  const { rows } = await client.query<{ balance: string | null }>({
+    name: 'history-effective-balance',
+    text: `select sum(debits - credits) as balance from daybook_history.movement
+           where tenant = $1 and account = $2 and effective_date <= $3::date`,
+    values: [of.tenant, of.account.id, formatDay(of.day)],
+  })
+  return BigInt(rows[0].balance ?? 0)
+}
+
+const entryFields = `(extract(epoch from recorded_at) * 1000)::bigint as recorded_ms, stream, seq, nr,
+  transaction, counter_account, amount, balance, effective_date::text as effective_date`
+
+interface EntryRow {
+  recorded_ms: string
+  stream: number
+  seq: string
+  nr: number
+  transaction: string
+  counter_account: string
+  amount: string
+  balance: string
+  effective_date: string
+}
+
+function entryOf(row: EntryRow): AccountEntry {
+  const { recorded_ms, stream, seq, nr } = row
+  return {
+    place: { timeMs: Number(recorded_ms), stream, seq: Number(seq), nr },
+    transaction: row.transaction,
+    counterAccount: row.counter_account,
+    amount: BigInt(row.amount),
+    balance: BigInt(row.balance),
+    effectiveDate: row.effective_date,
+  }
+}
+
+/** SQL of a moment that is given in milliseconds since 1970. */
+function moment(parameter: string): string {
+  return `(timestamptz 'epoch' + ${parameter}::bigint * interval '1 millisecond')`
+}
+
+/** Entries of a stream beyond the place in $6 to $9, in the order (time, stream, seq, side). */
+function afterPlace(stream: number, compare: '<' | '>'): string {
+  return `and recorded_at ${compare}= ${moment('$6')}
+    and (recorded_at, ${stream}, seq, nr) ${compare} (${moment('$6')}, $7::int, $8::bigint, $9::smallint)`
+}
+
+/** The balance of each part, by stream, before a place. */
+async function partsBefore(
+  { client, followed }: HistoryQueries,
+  of: { tenant: number; account: HistoryAccount; place: EntryPlace },
+): Promise<Map<number, bigint>> {
+  const { timeMs, stream, seq, nr } = of.place
+  const ofStream = (own: number) =>
+    `(select stream, balance from daybook_history.entry
+      where tenant = $1 and account = $2 and stream = ${own} and recorded_at <= ${moment('$3')}
+        and (recorded_at, ${own}, seq, nr) < (${moment('$3')}, $4::int, $5::bigint, $6::smallint)
+      order by recorded_at desc, seq desc, nr desc limit 1)`
+  const { rows } = await client.query<{ stream: number; balance: string }>(
+    [...followed.keys()].map(ofStream).join(' union all '),
+    [of.tenant, of.account.id, timeMs, stream, seq, nr],
+  )
+  return new Map(rows.map((row) => [row.stream, BigInt(row.balance)]))
+}
+
+/** Entries of a striped account: what each of them has of its part becomes the sum of all parts. */
+async function withSums(
+  queries: HistoryQueries,
+  { tenant, account, descending }: EntryQuery,
+  entries: AccountEntry[],
+): Promise<AccountEntry[]> {
+  const ascending = descending ? entries.toReversed() : entries
+  if (ascending.length === 0) return entries
+  const parts = await partsBefore(queries, { tenant, account, place: ascending[0].place })
+  const summed = ascending.map((entry) => {
+    parts.set(entry.place.stream, entry.balance)
+    return { ...entry, balance: sum([...parts.values()]) }
+  })
+  return descending ? summed.reverse() : summed
+}
+
+function sum(amounts: readonly bigint[]): bigint {
+  return amounts.reduce((total, amount) => total + amount, 0n)
+}

@@ -1,0 +1,141 @@
+import pg from 'pg'
+import type { Clock } from '../clock.js'
+
+/** Connections for reading, and how many reads may wait for one of them. */
+const connectionsMax = 4
+const waitingReadsMax = 1024
+/** A read that waits for a position looks this often. */
+const pollMs = 20
+
+/** The read models cannot answer: why, in a word that the API has an answer for. */
+export class HistoryFault extends Error {
+  readonly code: 'history_unavailable' | 'history_behind' | 'too_many_reads'
+
+  constructor(code: HistoryFault['code'], message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+/** By stream, a seq. */
+export type Positions = ReadonlyMap<number, number>
+
+export interface HistoryPoolOptions {
+  timeoutMs: number
+  clock: Clock
+  onError(error: Error): void
+}
+
+/** Sessions that read the read models. */
+export class HistoryPool {
+  readonly #pool: pg.Pool
+  readonly #options: HistoryPoolOptions
+
+  constructor(connectionString: string, options: HistoryPoolOptions) {
+    this.#options = options
+    this.#pool = new pg.Pool({
+      connectionString,
+      max: connectionsMax,
+      connectionTimeoutMillis: options.timeoutMs,
+      query_timeout: options.timeoutMs,
+      application_name: 'daybook history reader',
+      allowExitOnIdle: true,
+    })
+    this.#pool.on('error', options.onError)
+  }
+
+  /**
+   * Runs `read` on one state of the read models, which holds everything up to `position` and what
+   * other streams had to do because of it. Rejects with {@link HistoryFault} if they are not there,
+   * or do not come that far in time.
+   */
+  async read<T>(
+    position: { stream: number; seq: number } | undefined,
+    read: (queries: HistoryQueries) => Promise<T>,
+  ): Promise<T> {
+    if (this.#pool.waitingCount >= waitingReadsMax) {
+      throw new HistoryFault('too_many_reads', 'too many reads wait for the read models')
+    }
+    const deadline = this.#options.clock.monotonic() + this.#options.timeoutMs
+    const client = await this.#pool.connect().catch((error: Error) => {
+      throw new HistoryFault('history_unavailable', 'the read models cannot be reached', error)
+    })
+    let failure: Error | undefined
+    try {
+      const positions = position === undefined ? anywhere : await positionsOf(client, position)
+      for (;;) {
+        await client.query('begin isolation level repeatable read read only')
+        const followed = await followedStreams(client)
+        if (reaches(followed, positions)) {
+          const result = await read({ client, followed })
+          await client.query('commit')
+          return result
+        }
+        await client.query('rollback')
+        if (this.#options.clock.monotonic() >= deadline) {
+          throw new HistoryFault('history_behind', 'the read models have not come that far yet')
+        }
+        await new Promise((resolve) => setTimeout(resolve, pollMs))
+      }
+    } catch (error) {
+      failure = error as Error
+      throw asFault(failure)
+    } finally {
+      // A session in which something has failed may be in a transaction still.
+      client.release(failure !== undefined)
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end()
+  }
+}
+
+export interface HistoryQueries {
+  client: pg.ClientBase
+  /** How far each stream has been followed, in order. */
+  followed: Positions
+}
+
+const anywhere: Positions = new Map()
+
+/**
+ * A position of one stream as a position of all that are open. Whoever knows of a position was
+ * answered when every stream had done its part, so that their heads of now are far enough.
+ */
+async function positionsOf(
+  client: pg.ClientBase,
+  { stream, seq }: { stream: number; seq: number },
+): Promise<Positions> {
+  const { rows } = await client.query<{ id: number; head: string }>({
+    name: 'history-heads',
+    text: 'select id, head from daybook.stream where not closed',
+  })
+  if (rows.length <= 1) return new Map([[stream, seq]])
+  const heads = new Map(rows.map(({ id, head }) => [id, Number(head)]))
+  return heads.set(stream, Math.max(seq, heads.get(stream) ?? 0))
+}
+
+async function followedStreams(client: pg.ClientBase): Promise<Positions> {
+  const { rows } = await client.query<{ stream: number; seq: string; indexed: boolean }>({
+    name: 'history-followed',
+    text: `select stream, seq, (select indexed from daybook_history.about) as indexed
+           from daybook_history.progress order by stream`,
+  })
+  if (rows.length === 0 || !rows[0].indexed) {
+    throw new HistoryFault('history_unavailable', 'the read models are being built')
+  }
+  return new Map(rows.map(({ stream, seq }) => [stream, Number(seq)]))
+}
+
+function reaches(followed: Positions, positions: Positions): boolean {
+  return [...positions].every(([stream, seq]) => (followed.get(stream) ?? 0) >= seq)
+}
+
+/** Tables that are not there, or that go away: somebody rebuilds the read models. */
+const missingStates = ['3F000', '42P01', '42703']
+
+function asFault(error: Error & { code?: string }): Error {
+  if (error.code === undefined || !missingStates.includes(error.code)) return error
+  return new HistoryFault('history_unavailable', 'the read models are being built', error)
+}

@@ -1,0 +1,27 @@
+-- What the API asks for. Built after the rows when everything is rebuilt, which is several times
+-- faster than with them.
+
+create unique index account_id on daybook_history.account (tenant, id);
+create index account_owner on daybook_history.account (tenant, owner) where owner is not null;
+create index account_number on daybook_history.account (tenant, number) where number is not null;
+create index account_metadata on daybook_history.account using gin (metadata jsonb_path_ops)
+  where metadata is not null;
+
+create index transaction_id on daybook_history.transaction (tenant, id);
+create index transaction_recorded on daybook_history.transaction (tenant, recorded_at);
+create index transaction_reference on daybook_history.transaction (tenant, reference, recorded_at)
+  where reference is not null;
+create index transaction_category on daybook_history.transaction (tenant, category, recorded_at)
+  where category is not null;
+create index transaction_code on daybook_history.transaction (tenant, code, recorded_at)
+  where code is not null;
+create index transaction_number on daybook_history.transaction (tenant, number)
+  where number is not null;
+create index transaction_metadata on daybook_history.transaction
+  using gin (metadata jsonb_path_ops) where metadata is not null;
+create index transaction_pending on daybook_history.transaction (tenant, recorded_at)
+  where state = 2;
+
+create index entry_account on daybook_history.entry (tenant, account, stream, recorded_at);
+
+create index hold_account on daybook_history.hold (tenant, account, recorded_at);

@@ -1,0 +1,148 @@
+import type { PostingBody, RecordKind, RecordView, TransactionBody } from '../journal/record.js'
+import { Word } from '../journal/record.js'
+import { formatKey, type Key, keyFromBytes } from '../key.js'
+import { CopyTable } from './copy-table.js'
+
+/** A transaction as the record says that made it. */
+export interface HistoryTransaction {
+  record: RecordView
+  /** Position of the record that decided it. */
+  stream: number
+  seq: number
+  kind: RecordKind
+  /** As src/actors/transactions.ts numbers them. */
+  state: number
+  body: TransactionBody & { target?: Uint8Array }
+  /** Of a hold, in minor units. */
+  remaining?: bigint[]
+}
+
+export const transactionColumns =
+  'tenant, id, recorded_at, stream, seq, kind, state, imported, effective_date, expires_at, target, debit, credit, amount, currency, scale, more, remaining, code, name, reference, description, category, number, metadata, principal, correlation, fingerprint'
+const transactionColumnCount = 28
+
+export const holdColumns = 'tenant, account, recorded_at, transaction'
+const holdColumnCount = 4
+
+/** What has become of a transaction that an earlier record made. */
+export interface TransactionOutcome {
+  tenant: number
+  id: Key
+  state: number
+  /** What its postings no longer reserve, in minor units. */
+  settled: bigint[]
+}
+
+/** Transactions, and what has become of others. */
+export class TransactionRows {
+  readonly rows = new CopyTable(transactionColumnCount)
+  /** A row for each account of a hold. */
+  readonly holds = new CopyTable(holdColumnCount)
+  readonly #outcomes = new Map<string, TransactionOutcome>()
+
+  get outcomes(): readonly TransactionOutcome[] {
+    return [...this.#outcomes.values()]
+  }
+
+  clear(): void {
+    this.rows.clear()
+    this.holds.clear()
+    this.#outcomes.clear()
+  }
+
+  /** Several outcomes of one transaction count as the last of them. */
+  settle(outcome: TransactionOutcome): void {
+    const name = `${outcome.tenant} ${formatKey(outcome.id)}`
+    const before = this.#outcomes.get(name)
+    const settled = outcome.settled.map((amount, index) => amount + (before?.settled[index] ?? 0n))
+    this.#outcomes.set(name, { ...outcome, settled })
+  }
+
+  add({ record, stream, seq, kind, state, body, remaining }: HistoryTransaction): void {
+    const { rows } = this
+    const [first, ...more] = body.postings
+    rows.beginRow()
+    rows.int(record.tenant)
+    rows.uuid(record.id)
+    rows.timestamp(record.time)
+    rows.int(stream)
+    rows.bigint(seq)
+    rows.smallint(kind)
+    rows.smallint(state)
+    rows.boolean(record.imported)
+    rows.date(body.effectiveDate)
+    if (body.expiresAt === undefined) rows.null()
+    else rows.timestamp(Number(body.expiresAt))
+    if (body.target === undefined) rows.null()
+    else rows.uuid(keyFromBytes(body.target, 0))
+    this.#addPosting(first)
+    rows.json(more.length === 0 ? undefined : more.map(postingJson))
+    rows.minors(remaining)
+    if (body.code === undefined) rows.null()
+    else rows.bigint(body.code)
+    rows.text(body.name)
+    rows.text(body.reference)
+    rows.text(body.description)
+    rows.text(body.category)
+    rows.text(body.number)
+    rows.json(body.metadata)
+    rows.int(record.principal)
+    rows.uuid(record.correlation)
+    if (remaining !== undefined) this.#addHold(record, body.postings)
+    const { words, start } = record
+    rows.minor(fingerprintOf(words[start + Word.fingerprint], words[start + Word.fingerprint + 1]))
+  }
+
+  #addHold({ tenant, id, time }: RecordView, postings: readonly PostingBody[]): void {
+    const accounts = new Map<string, Key>()
+    for (const [debit, credit] of postings) {
+      for (const key of [keyFromBytes(debit, 0), keyFromBytes(credit, 0)]) {
+        accounts.set(formatKey(key), key)
+      }
+    }
+    for (const account of accounts.values()) {
+      this.holds.beginRow()
+      this.holds.int(tenant)
+      this.holds.uuid(account)
+      this.holds.timestamp(time)
+      this.holds.uuid(id)
+    }
+  }
+
+  #addPosting(posting: PostingBody | undefined): void {
+    const { rows } = this
+    if (posting === undefined) {
+      for (let column = 0; column < 5; column++) rows.null()
+      return
+    }
+    const [debit, credit, amount, currency, scale] = posting
+    rows.uuid(keyFromBytes(debit, 0))
+    rows.uuid(keyFromBytes(credit, 0))
+    rows.minor(amount)
+    rows.text(currency)
+    rows.smallint(scale)
+  }
+}
+
+/** As jsonb has it: amounts are text, for a JSON number may lose digits. */
+export type PostingJson = [
+  debit: string,
+  credit: string,
+  amount: string,
+  currency: string,
+  scale: number,
+]
+
+function postingJson([debit, credit, amount, currency, scale]: PostingBody): PostingJson {
+  return [
+    formatKey(keyFromBytes(debit, 0)),
+    formatKey(keyFromBytes(credit, 0)),
+    amount.toString(),
+    currency,
+    scale,
+  ]
+}
+
+function fingerprintOf(low: number, high: number): bigint {
+  return BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low))
+}
