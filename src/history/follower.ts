@@ -25,6 +25,8 @@ export interface FollowerParts {
   store: JournalStore
   chain: DigestChain
   clock: Clock
+  /** Records of a batch of rows, which decide its memory: some 30 MB for {@link batchRecords}. */
+  recordsMax?: number
 }
 
 /** How far the read models are; seqs of all streams added up. */
@@ -37,7 +39,6 @@ export interface FollowerProgress {
   lagMs: number
 }
 
-/** Records of a batch of rows; memory for some 30 MB of rows. */
 const batchRecords = 8192
 
 /**
@@ -120,10 +121,11 @@ export class Follower {
     const due = await this.#due()
     const moves: { from: Followed; to: Followed }[] = []
     this.#projection.clear()
+    const { recordsMax = batchRecords } = this.#parts
     let records = 0
     for (const { stream, head } of due) {
-      if (records >= batchRecords) break
-      const move = await this.#read(stream, head, batchRecords - records)
+      if (records >= recordsMax) break
+      const move = await this.#read(stream, head, recordsMax - records)
       records += move.to.seq - move.from.seq
       moves.push(move)
     }

@@ -144,6 +144,7 @@ export async function writeRows(
 ): Promise<void> {
   await connection.query('begin')
   try {
+    for (const move of moves) await moveOn(connection, move)
     for (const month of projection.months) {
       await connection.query('select daybook_history.ensure_month($1)', [month])
     }
@@ -154,7 +155,6 @@ export async function writeRows(
     await writeMovements(connection, projection)
     await writeAccountChanges(connection, projection)
     await writeOutcomes(connection, projection)
-    for (const move of moves) await moveOn(connection, move)
     const { command } = await connection.query('commit')
     if (command !== 'COMMIT') throw new Error(`a commit answered ${command}`)
   } catch (error) {

@@ -1,0 +1,82 @@
+import t from 'tap'
+import { randomOf } from '../actors/random.js'
+import { type ApiServer, type Json, startApi } from '../api/server.js'
+import { type Done, runWorkload } from './workload.js'
+
+for (const shards of ['1', '3']) {
+  t.test(`with ${shards} shards the read models say what the actors say`, async (t) => {
+    const environment = { DAYBOOK_HISTORY: 'on', DAYBOOK_SHARDS: shards }
+    const api = await startApi(t, { environment })
+    const done = await runWorkload(api, randomOf(Number(shards)), 300)
+    await t.test('entries end with the live balance, and add up', async (t) => {
+      for (const account of done.accounts) {
+        const live = (await api.get(`/v1/accounts/${account}`)).json.data
+        const entries = await pages(api, `/v1/accounts/${account}/entries`, 'order=asc', done)
+        let balance = 0n
+        for (const entry of entries) {
+          balance += entry.side === live.normalSide ? cents(entry.amount) : -cents(entry.amount)
+          if (cents(entry.balance) !== balance) t.same(entry, { balance })
+        }
+        t.equal(balance, cents(live.balances.balance), live.name)
+        const moved = sumOf(entries.filter(({ side }) => side === 'debit'))
+        t.equal(moved, cents(live.balances.debitsPosted), 'all debits')
+        const reversed = await pages(api, `/v1/accounts/${account}/entries`, '', done)
+        t.same(reversed, entries.toReversed(), 'newest first, the same entries')
+        const { json } = await api.get(`/v1/accounts/${account}/balance?at=9999-12-30`)
+        t.equal(json.data.balance, live.balances.balance, 'by effective date')
+        const now = await api.get(`/v1/accounts/${account}/balance?at=2999-01-01T00:00:00Z`)
+        t.equal(now.json.data.balance, live.balances.balance, 'by recorded time')
+        const before = await api.get(`/v1/accounts/${account}/balance?at=2020-01-01T00:00:00Z`)
+        t.equal(before.json.data.balance, '0.00')
+      }
+    })
+
+    await t.test('the list has every transaction, as it is when it is read alone', async (t) => {
+      const listed = await pages(api, '/v1/transactions', '', done)
+      t.same(listed.map(({ id }) => id).sort(), done.transactions.toSorted(), 'each of them once')
+      for (const transaction of listed) {
+        const { json } = await api.get(`/v1/transactions/${transaction.id}`)
+        const { balances: _, remaining, recordedAt, ...alone } = json.data
+        const { remaining: left, recordedAt: listedAt, ...shown } = transaction
+        // Alone, a hold says what it still reserves for as long as it is pending.
+        t.same(shown, alone)
+        // That of an atomic batch may have been decided in another stream, a moment before.
+        t.ok(listedAt >= recordedAt)
+        if (remaining !== undefined) t.same(left, remaining)
+      }
+    })
+
+    await t.test('transactions of an account are those with it in a posting', async (t) => {
+      const listed = await pages(api, '/v1/transactions', '', done)
+      for (const account of done.accounts.slice(0, 4)) {
+        const of = await pages(api, '/v1/transactions', `account=${account}`, done)
+        const expected = listed.filter(({ postings }) =>
+          postings.some(({ debit, credit }: Json) => debit === account || credit === account),
+        )
+        t.same(of, expected)
+      }
+    })
+  })
+}
+
+/** All rows of a list, page by page. */
+async function pages(api: ApiServer, path: string, asked: string, done: Done): Promise<Json[]> {
+  const rows: Json[] = []
+  let query = `${asked}&limit=7&minPosition=${done.position}`
+  for (;;) {
+    const { status, json } = await api.get(`${path}?${query}`)
+    if (status !== 200) throw new Error(JSON.stringify(json))
+    rows.push(...json.data)
+    if (json.meta.cursor === undefined) return rows
+    if (json.data.length !== 7) throw new Error('a page before the last is not full')
+    query = `cursor=${json.meta.cursor}`
+  }
+}
+
+function sumOf(entries: readonly Json[]): bigint {
+  return entries.reduce((sum, { amount }) => sum + cents(amount), 0n)
+}
+
+function cents(amount: string): bigint {
+  return BigInt(amount.replace('.', ''))
+}
