@@ -78,12 +78,14 @@ export class GeneratedJournal {
       writeBigint(words, at + Word.amount, 1n)
       words[at + Word.currency] = word0
       words[at + Word.currency + 1] = word1
+      words[at + Word.effectiveDate] = firstTimeMs / 86_400_000
     })
   }
 
   #header(kind: RecordKind, length: number, seq: number, id: Key): number {
     const at = this.#batch.add(length)
     const { words } = this.#batch
+    words.fill(0, at, at + length / 4)
     words[at] = headWord(kind, 0)
     words[at + Word.length] = length
     writeInteger(words, at + Word.time, firstTimeMs + seq)

@@ -1,6 +1,8 @@
 import { formatDay } from '../clock.js'
 import type { HistoryQueries } from './history-pool.js'
 
+const dayMs = 86_400_000
+
 /** An account as the read models know it. */
 export interface HistoryAccount {
   id: string
@@ -102,18 +104,30 @@ export async function recordedBalance(
   return parts.get(last) ?? 0n
 }
 
-/** Debits less credits of everything effective up to and with a day; minor units. */
+/**
+ * Debits less credits of everything effective up to and with a day; minor units. Most entries take
+ * effect on the day on which they are recorded: it is what was recorded by the end of that day, with
+ * the others put right.
+ */
 export async function effectiveBalance(
-  { client }: HistoryQueries,
+  queries: HistoryQueries,
   of: { tenant: number; account: HistoryAccount; day: number },
 ): Promise<bigint> {
-  const { rows } = await client.query<{ balance: string | null }>({
+  const { tenant, account, day } = of
+  const beforeMs = (day + 1) * dayMs
+  const { rows } = await queries.client.query<{ late: string | null; early: string | null }>({
     name: 'history-effective-balance',
-    text: `select sum(debits - credits) as balance from daybook_history.movement
-           where tenant = $1 and account = $2 and effective_date <= $3::date`,
-    values: [of.tenant, of.account.id, formatDay(of.day)],
+    text: `select
+             sum(amount) filter (where effective_date <= $3 and recorded_at >= $4) as late,
+             sum(amount) filter (where effective_date > $3 and recorded_at < $4) as early
+           from daybook_history.entry
+           where tenant = $1 and account = $2
+             and effective_date <> (recorded_at at time zone 'UTC')::date`,
+    values: [tenant, account.id, formatDay(day), new Date(beforeMs)],
   })
-  return BigInt(rows[0].balance ?? 0)
+  const { late, early } = rows[0]
+  const recorded = await recordedBalance(queries, { tenant, account, beforeMs })
+  return recorded + BigInt(late ?? 0) - BigInt(early ?? 0)
 }
 
 const entryFields = `(extract(epoch from recorded_at) * 1000)::bigint as recorded_ms, stream, seq, nr,

@@ -1,5 +1,10 @@
-import type { AccountChangedBody, AccountCreatedBody, RecordView } from '../journal/record.js'
-import { formatKey, type Key } from '../key.js'
+import {
+  type AccountChangedBody,
+  type AccountCreatedBody,
+  type RecordView,
+  Word,
+} from '../journal/record.js'
+import type { Key } from '../key.js'
 import { CopyTable } from './copy-table.js'
 
 export const accountColumns =
@@ -18,26 +23,17 @@ export interface AccountChange {
 export class AccountRows {
   readonly rows = new CopyTable(accountColumnCount)
   readonly changes: AccountChange[] = []
-  readonly #striped = new Set<string>()
 
   clear(): void {
     this.rows.clear()
     this.changes.length = 0
   }
 
-  noteStriped(tenant: number, id: Key): void {
-    this.#striped.add(`${tenant} ${formatKey(id)}`)
-  }
-
-  isStriped(tenant: number, id: Key): boolean {
-    return this.#striped.size > 0 && this.#striped.has(`${tenant} ${formatKey(id)}`)
-  }
-
   add(record: RecordView, body: AccountCreatedBody, at: { stream: number; seq: number }): void {
     const { rows } = this
     rows.beginRow()
     rows.int(record.tenant)
-    rows.uuid(record.id)
+    rows.uuid(record.words, record.start + Word.id)
     rows.int(at.stream)
     rows.bigint(at.seq)
     rows.timestamp(record.time)

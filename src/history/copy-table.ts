@@ -1,5 +1,3 @@
-import type { Key } from '../key.js'
-
 /**
  * Rows of a table as the bytes of a binary COPY, written field by field. A row has all columns of
  * the COPY, in their order.
@@ -97,14 +95,41 @@ export class CopyTable {
     this.bigint((timeMs - epochMs) * 1000)
   }
 
-  uuid({ w0, w1, w2, w3 }: Key): void {
+  /** A key that lies in four of `words`. */
+  uuid(words: Uint32Array, at: number): void {
     this.#length(16)
     const end = this.#end
-    this.#view.setUint32(end, w0, true)
-    this.#view.setUint32(end + 4, w1, true)
-    this.#view.setUint32(end + 8, w2, true)
-    this.#view.setUint32(end + 12, w3, true)
+    this.#view.setUint32(end, words[at], true)
+    this.#view.setUint32(end + 4, words[at + 1], true)
+    this.#view.setUint32(end + 8, words[at + 2], true)
+    this.#view.setUint32(end + 12, words[at + 3], true)
     this.#end += 16
+  }
+
+  /** A 64-bit number that lies in two of `words`, the lower half first. */
+  words64(words: Uint32Array, at: number): void {
+    this.#length(8)
+    this.#view.setUint32(this.#end, words[at + 1])
+    this.#view.setUint32(this.#end + 4, words[at])
+    this.#end += 8
+  }
+
+  /** A key as its 16 bytes. */
+  uuidBytes(bytes: Uint8Array): void {
+    this.#length(16)
+    this.#bytes.set(bytes, this.#end)
+    this.#end += 16
+  }
+
+  /** Leaves room for an amount that is not known yet; returns where {@link fillIn} has to put it. */
+  leaveMinor(): number {
+    this.#length(8)
+    this.#end += 8
+    return this.#end - 8
+  }
+
+  fillIn(at: number, value: bigint): void {
+    this.#view.setBigInt64(at, value)
   }
 
   /** NULL if there is none. */

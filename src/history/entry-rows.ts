@@ -1,101 +1,89 @@
-import { formatKey, type Key } from '../key.js'
 import { CopyTable } from './copy-table.js'
-import { Movements } from './movements.js'
-import type { BalanceName, RunningBalances } from './running-balances.js'
+import type { RunningBalances } from './running-balances.js'
 
-/** What a record moved on one account. */
-export interface Entry {
+/** What the entries of one record have in common. */
+export interface EntryRecord {
   tenant: number
-  account: Key
-  /** The account is striped: this is the part of it that the stream keeps. */
-  striped: boolean
   stream: number
   seq: number
-  /** Which of the record's sides this is, from 0 on. */
-  nr: number
+  /** Milliseconds since 1970. */
   timeMs: number
-  transaction: Key
-  /** The other side of the posting. */
-  counterAccount: Key
-  /** Minor units: a debit is positive, a credit negative. */
-  amount: bigint
   /** Days since 1970. */
   effectiveDate: number
-  /** The record of another stream that moved it. */
-  cause?: readonly [stream: number, seq: number]
+  /** Its transaction is in four words from here on. */
+  words: Uint32Array
+  transactionAt: number
+  /** The record of another stream that it follows; stream 0 if there is none. */
+  causeStream: number
+  causeSeq: number
+}
+
+/** What the record moved on one account; keys are in four words from where they are said to be. */
+export interface EntrySide {
+  /** Which of the record's sides this is, from 0 on. */
+  nr: number
+  words: Uint32Array
+  accountAt: number
+  counterAccountAt: number
+  /** Minor units: a debit is positive, a credit negative. */
+  amount: bigint
 }
 
 export const entryColumns =
-  'tenant, account, stream, recorded_at, seq, nr, transaction, counter_account, amount, balance, effective_date, cause_stream, cause_seq'
+  'tenant, account, stream, recorded_at, seq, nr, transaction, counter_account, amount, effective_date, cause_stream, cause_seq, balance'
 const entryColumnCount = 13
 
-/** Entries of some records, in the order of each stream; their balances come last. */
+/** Entries of some records, in the order of each stream. Their balances are filled in at the end. */
 export class EntryRows {
   readonly rows = new CopyTable(entryColumnCount)
-  readonly movements = new Movements()
-  readonly #entries: Entry[] = []
-
-  get count(): number {
-    return this.#entries.length
-  }
-
-  add(entry: Entry): void {
-    this.#entries.push(entry)
-  }
-
-  /** Accounts whose balance before these entries has to be looked up. */
-  unknown(balances: RunningBalances): BalanceName[] {
-    const names: BalanceName[] = []
-    const asked = new Set<string>()
-    for (const entry of this.#entries) {
-      const name = balanceName(entry)
-      if (balances.isKnown(name)) continue
-      const text = `${entry.tenant} ${formatKey(entry.account)} ${name.stream}`
-      if (!asked.has(text)) names.push(name)
-      asked.add(text)
-    }
-    return names
-  }
-
-  /** Writes the rows, and moves the balances on. */
-  write(balances: RunningBalances): void {
-    for (const entry of this.#entries) {
-      const balance = balances.add(balanceName(entry), entry.amount)
-      this.#write(entry, balance)
-      this.movements.add(entry)
-    }
-  }
+  /** Per entry: whose balance it moves, by how much, and where in the bytes the balance goes. */
+  readonly #places: number[] = []
+  readonly #amounts: bigint[] = []
+  readonly #balanceAt: number[] = []
 
   clear(): void {
-    this.#entries.length = 0
     this.rows.clear()
-    this.movements.clear()
+    this.#places.length = 0
+    this.#amounts.length = 0
+    this.#balanceAt.length = 0
   }
 
-  #write(entry: Entry, balance: bigint): void {
+  add(balances: RunningBalances, record: EntryRecord, side: EntrySide): void {
     const { rows } = this
+    const { tenant, stream } = record
     rows.beginRow()
-    rows.int(entry.tenant)
-    rows.uuid(entry.account)
-    rows.int(entry.stream)
-    rows.timestamp(entry.timeMs)
-    rows.bigint(entry.seq)
-    rows.smallint(entry.nr)
-    rows.uuid(entry.transaction)
-    rows.uuid(entry.counterAccount)
-    rows.minor(entry.amount)
-    rows.minor(balance)
-    rows.date(entry.effectiveDate)
-    if (entry.cause === undefined) {
+    rows.int(tenant)
+    rows.uuid(side.words, side.accountAt)
+    rows.int(stream)
+    rows.timestamp(record.timeMs)
+    rows.bigint(record.seq)
+    rows.smallint(side.nr)
+    rows.uuid(record.words, record.transactionAt)
+    rows.uuid(side.words, side.counterAccountAt)
+    rows.minor(side.amount)
+    rows.date(record.effectiveDate)
+    if (record.causeStream === 0) {
       rows.null()
       rows.null()
     } else {
-      rows.int(entry.cause[0])
-      rows.bigint(entry.cause[1])
+      rows.int(record.causeStream)
+      rows.bigint(record.causeSeq)
+    }
+    this.#places.push(balances.placeOf(tenant, side.words, side.accountAt, stream))
+    this.#amounts.push(side.amount)
+    this.#balanceAt.push(rows.leaveMinor())
+  }
+
+  /** Places of the balances before these entries that have to be looked up, each once. */
+  unknown(balances: RunningBalances): number[] {
+    return [...new Set(this.#places.filter((place) => !balances.isKnown(place)))]
+  }
+
+  /** Moves the balances on, and says them in the rows. */
+  fillIn(balances: RunningBalances): void {
+    for (let index = 0; index < this.#places.length; index++) {
+      const balance = balances.add(this.#places[index], this.#amounts[index])
+      this.rows.fillIn(this.#balanceAt[index], balance)
     }
   }
-}
-
-function balanceName({ tenant, account, striped, stream }: Entry): BalanceName {
-  return striped ? { tenant, account, stream } : { tenant, account }
 }

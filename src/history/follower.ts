@@ -54,9 +54,9 @@ export class Follower {
   readonly #parts: FollowerParts
   readonly #connection: DatabaseConnection
   readonly #session: JournalSession
-  readonly #projection = new Projection()
   #streams = new Map<number, { followed: Followed; replay: Replay }>()
   #balances = new RunningBalances(false)
+  #projection = new Projection(this.#balances)
   #indexed = false
   #records = 0
   #recordsTotal = 0
@@ -108,11 +108,12 @@ export class Follower {
     // Balances are looked up by index.
     if (!fromOrigin && !this.#indexed) await this.#index()
     this.#balances = new RunningBalances(fromOrigin)
+    this.#projection = new Projection(this.#balances)
     this.#streams = new Map()
     for (const of of followed) this.#follow(of)
     for (const { tenant, id } of await readStriped(this.#connection)) {
       const key = keyOf(tenant, id)
-      if (key !== undefined) this.#projection.accounts.noteStriped(tenant, key)
+      if (key !== undefined) this.#balances.noteStriped(tenant, key)
     }
   }
 
@@ -134,9 +135,8 @@ export class Follower {
       if (!this.#indexed) await this.#index()
       return 0
     }
-    const { entries } = this.#projection
     await this.#lookUp()
-    entries.write(this.#balances)
+    this.#projection.entries.fillIn(this.#balances)
     await writeRows(this.#connection, this.#projection, moves)
     for (const { to } of moves) {
       const own = this.#streams.get(to.stream)
@@ -199,10 +199,11 @@ export class Follower {
   }
 
   async #lookUp(): Promise<void> {
-    const names = this.#projection.entries.unknown(this.#balances)
-    if (names.length === 0) return
+    const places = this.#projection.entries.unknown(this.#balances)
+    if (places.length === 0) return
+    const names = places.map((place) => this.#balances.nameOf(place))
     const balances = await readBalances(this.#connection, names)
-    for (const [index, name] of names.entries()) this.#balances.set(name, balances[index])
+    for (const [index, place] of places.entries()) this.#balances.set(place, balances[index])
   }
 
   async #index(): Promise<void> {

@@ -85,7 +85,7 @@ export async function buildIndexes(connection: Queries): Promise<void> {
     `begin; ${indexes}; update daybook_history.about set indexed = true; commit`,
   )
   await connection.query(
-    'analyze daybook_history.account, daybook_history.transaction, daybook_history.entry, daybook_history.movement',
+    'analyze daybook_history.account, daybook_history.transaction, daybook_history.entry',
   )
 }
 
@@ -152,7 +152,6 @@ export async function writeRows(
     await copy(connection, 'transaction', transactionColumns, projection.transactions.rows)
     await copy(connection, 'hold', holdColumns, projection.transactions.holds)
     await copy(connection, 'entry', entryColumns, projection.entries.rows)
-    await writeMovements(connection, projection)
     await writeAccountChanges(connection, projection)
     await writeOutcomes(connection, projection)
     const { command } = await connection.query('commit')
@@ -173,29 +172,6 @@ async function copy(
   const text = `copy daybook_history.${table} (${columns}) from stdin (format binary)`
   const tags = await connection.copyIn(text, rows.finish())
   if (tags.join(' ') !== 'COPY') throw new Error(`a copy answered ${tags.join(' ')}`)
-}
-
-async function writeMovements(connection: Queries, { entries }: Projection): Promise<void> {
-  const all = entries.movements.all
-  if (all.length === 0) return
-  await connection.query(
-    `insert into daybook_history.movement as m
-       (tenant, account, effective_date, recorded_date, debits, credits)
-     select tenant, account, date '1970-01-01' + effective, date '1970-01-01' + recorded,
-       debits, credits
-     from unnest($1::int[], $2::uuid[], $3::int[], $4::int[], $5::bigint[], $6::bigint[])
-       as moved (tenant, account, effective, recorded, debits, credits)
-     on conflict (tenant, account, effective_date, recorded_date) do update
-       set debits = m.debits + excluded.debits, credits = m.credits + excluded.credits`,
-    [
-      all.map(({ tenant }) => tenant),
-      all.map(({ account }) => account),
-      all.map(({ effectiveDate }) => effectiveDate),
-      all.map(({ recordedDate }) => recordedDate),
-      all.map(({ debits }) => debits),
-      all.map(({ credits }) => credits),
-    ],
-  )
 }
 
 async function writeAccountChanges(connection: Queries, { accounts }: Projection): Promise<void> {

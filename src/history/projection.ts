@@ -7,19 +7,24 @@ import {
   debitSide,
   type FollowUpBody,
   type PostingBody,
-  plainPostingBody,
+  plainSides,
+  RecordFlag,
   RecordKind,
   type RecordView,
+  readBigint,
   readBody,
+  readCurrency,
   readInteger,
+  recordVersion,
   Side,
   type TransactionBody,
   viewRecord,
   Word,
 } from '../journal/record.js'
-import { keyFromBytes } from '../key.js'
+import { keyFromBytes, writeKeyWords } from '../key.js'
 import { AccountRows } from './account-rows.js'
-import { EntryRows } from './entry-rows.js'
+import { type EntryRecord, EntryRows, type EntrySide } from './entry-rows.js'
+import type { RunningBalances } from './running-balances.js'
 import { TransactionRows } from './transaction-rows.js'
 
 /** A record's own position, and that of the record of another stream that it follows. */
@@ -39,7 +44,23 @@ export class Projection {
   readonly accounts = new AccountRows()
   /** First day of each month that the rows are of, as `YYYY-MM-01`. */
   readonly months = new Set<string>()
+  readonly #balances: RunningBalances
+  readonly #currencies = new Currencies()
   #month = { first: 0, end: 0 }
+  /** Of the record that is being read. */
+  readonly #record: EntryRecord = {
+    ...{ tenant: 0, stream: 0, seq: 0, timeMs: 0, effectiveDate: 0 },
+    ...{ words: new Uint32Array(0), transactionAt: 0, causeStream: 0, causeSeq: 0 },
+  }
+  /** Debit and credit account of the posting that is being read, where it is not in words. */
+  readonly #accounts = new Uint32Array(8)
+  readonly #side: EntrySide = {
+    ...{ nr: 0, words: this.#accounts, accountAt: 0, counterAccountAt: 0, amount: 0n },
+  }
+
+  constructor(balances: RunningBalances) {
+    this.#balances = balances
+  }
 
   clear(): void {
     this.transactions.clear()
@@ -51,26 +72,17 @@ export class Projection {
 
   /** Takes the record at word `start`. */
   read(words: Uint32Array, start: number, { stream, seq }: { stream: number; seq: number }): void {
+    const kind = words[start] & 0xff
+    if (kind === RecordKind.posting || kind === RecordKind.postingApplied) {
+      this.#readPlain(words, start, { stream, seq })
+      return
+    }
     const record = viewRecord(words, start)
     this.#noteMonth(record.time)
     switch (record.kind) {
-      case RecordKind.posting:
-        this.#readTransaction(record, plainPostingBody(words, start), RecordKind.posting, {
-          stream,
-          seq,
-        })
-        return
       case RecordKind.transaction:
         this.#readTransaction(record, readBody(words, start), record.kind, { stream, seq })
         return
-      case RecordKind.postingApplied: {
-        const cause = [words[start + Word.causeStream], readInteger(words, start + Word.causeSeq)]
-        this.#readTransaction(record, plainPostingBody(words, start), RecordKind.posting, {
-          ...{ stream, seq },
-          cause: cause as [number, number],
-        })
-        return
-      }
       case RecordKind.holdPosted:
       case RecordKind.holdVoided:
       case RecordKind.holdExpired:
@@ -79,7 +91,7 @@ export class Projection {
         return
       case RecordKind.accountCreated: {
         const body = readBody<AccountCreatedBody>(words, start)
-        if (body.striped === true) this.accounts.noteStriped(record.tenant, record.id)
+        if (body.striped === true) this.#balances.noteStriped(record.tenant, record.id)
         this.accounts.add(record, body, { stream, seq })
         return
       }
@@ -93,8 +105,34 @@ export class Projection {
         this.#readApplied(record, readBody(words, start), { stream, seq })
         return
       default:
-        throw new Error(`no way to project a record of kind ${record.kind satisfies never}`)
+        throw new Error(`no way to project a record of kind ${record.kind}`)
     }
+  }
+
+  /** A plain posting, or what it asks for in this stream: nearly all records are of this kind. */
+  #readPlain(words: Uint32Array, at: number, { stream, seq }: At): void {
+    assertKnown(words, at)
+    const own = this.#record
+    own.tenant = words[at + Word.tenant]
+    own.stream = stream
+    own.seq = seq
+    own.timeMs = readInteger(words, at + Word.time)
+    own.effectiveDate = words[at + Word.effectiveDate] | 0
+    own.words = words
+    own.transactionAt = at + Word.id
+    const isApplied = (words[at] & 0xff) === RecordKind.postingApplied
+    own.causeStream = isApplied ? words[at + Word.causeStream] : 0
+    own.causeSeq = isApplied ? readInteger(words, at + Word.causeSeq) : 0
+    this.#noteMonth(own.timeMs)
+    const amount = readBigint(words, at + Word.amount)
+    this.#addSides(words, at + Word.debit, at + Word.credit, plainSides(words, at), amount, 0)
+    if (((words[at] >>> 16) & RecordFlag.idElsewhere) !== 0) return
+    this.transactions.addPlain(words, at, {
+      ...{ timeMs: own.timeMs, amount },
+      stream: isApplied ? own.causeStream : stream,
+      seq: isApplied ? own.causeSeq : seq,
+      currency: this.#currencies.at(words, at + Word.currency),
+    })
   }
 
   #readTransaction(record: RecordView, body: TransactionBody, kind: RecordKind, at: At): void {
@@ -131,7 +169,7 @@ export class Projection {
     const at = { ...place, cause: body.cause }
     switch (body.of) {
       case RecordKind.accountCreated:
-        if (body.striped === true) this.accounts.noteStriped(record.tenant, record.id)
+        if (body.striped === true) this.#balances.noteStriped(record.tenant, record.id)
         return
       case RecordKind.accountChanged:
         return
@@ -142,7 +180,7 @@ export class Projection {
         return
       }
       default:
-        this.#addEntries(record, { postings: body.postings ?? [], ...body }, at)
+        this.#addEntries(record, body, at)
     }
   }
 
@@ -151,27 +189,45 @@ export class Projection {
     body: { postings?: PostingBody[]; sides?: number[]; effectiveDate?: number },
     { stream, seq, cause }: At,
   ): void {
-    const { tenant, id, time } = record
+    const { tenant, time, words, start } = record
     const { postings = [], sides, effectiveDate = 0 } = body
-    for (const [index, [debitBytes, creditBytes, amount]] of postings.entries()) {
-      if (amount === 0n) continue
-      const side = sides?.[index] ?? 0
-      const debit = keyFromBytes(debitBytes, 0)
-      const credit = keyFromBytes(creditBytes, 0)
-      const shared = {
-        ...{ tenant, stream, seq, timeMs: time, transaction: id, effectiveDate },
-        ...(cause === undefined ? {} : { cause }),
-      }
-      if (debitSide(side) !== Side.elsewhere) {
-        const striped = this.accounts.isStriped(tenant, debit)
-        const own = { account: debit, counterAccount: credit, amount, nr: 2 * index }
-        this.entries.add({ ...shared, ...own, striped })
-      }
-      if (creditSide(side) !== Side.elsewhere) {
-        const striped = this.accounts.isStriped(tenant, credit)
-        const own = { account: credit, counterAccount: debit, amount: -amount, nr: 2 * index + 1 }
-        this.entries.add({ ...shared, ...own, striped })
-      }
+    const [causeStream, causeSeq] = cause ?? [0, 0]
+    Object.assign(this.#record, {
+      ...{ tenant, stream, seq, timeMs: time, effectiveDate, words, causeStream, causeSeq },
+      transactionAt: start + Word.id,
+    })
+    for (const [index, [debit, credit, amount]] of postings.entries()) {
+      writeKeyWords(this.#accounts, 0, keyFromBytes(debit, 0))
+      writeKeyWords(this.#accounts, 4, keyFromBytes(credit, 0))
+      this.#addSides(this.#accounts, 0, 4, sides?.[index] ?? 0, amount, index)
+    }
+  }
+
+  /** The entries of one posting: of those of its sides that take effect in this stream. */
+  #addSides(
+    words: Uint32Array,
+    debitAt: number,
+    creditAt: number,
+    sides: number,
+    amount: bigint,
+    index: number,
+  ): void {
+    if (amount === 0n) return
+    const side = this.#side
+    side.words = words
+    if (debitSide(sides) !== Side.elsewhere) {
+      side.nr = 2 * index
+      side.accountAt = debitAt
+      side.counterAccountAt = creditAt
+      side.amount = amount
+      this.entries.add(this.#balances, this.#record, side)
+    }
+    if (creditSide(sides) !== Side.elsewhere) {
+      side.nr = 2 * index + 1
+      side.accountAt = creditAt
+      side.counterAccountAt = debitAt
+      side.amount = -amount
+      this.entries.add(this.#balances, this.#record, side)
     }
   }
 
@@ -182,6 +238,27 @@ export class Projection {
     this.#month = { first: Date.UTC(year, month), end: Date.UTC(year, month + 1) }
     this.months.add(new Date(this.#month.first).toISOString().slice(0, 10))
   }
+}
+
+/** Codes of currencies by their two words: they are few, and read for each posting. */
+class Currencies {
+  readonly #codes = new Map<number, string>()
+
+  at(words: Uint32Array, at: number): string {
+    // The second word is 0 for codes of up to four letters.
+    if (words[at + 1] !== 0) return readCurrency(words, at)
+    let code = this.#codes.get(words[at])
+    if (code === undefined) {
+      code = readCurrency(words, at)
+      this.#codes.set(words[at], code)
+    }
+    return code
+  }
+}
+
+/** Throws on a version that this program does not know, as every other kind of record does. */
+function assertKnown(words: Uint32Array, at: number): void {
+  if (((words[at] >>> 8) & 0xff) !== recordVersion) viewRecord(words, at)
 }
 
 type FollowUpKind = keyof typeof followUpStates

@@ -1,8 +1,8 @@
 import { BigintColumn, ByteColumn, RowGroup } from '../actors/column.js'
 import { KeyTable } from '../actors/key-table.js'
-import { formatKey, type Key } from '../key.js'
+import type { Key } from '../key.js'
 
-/** An account, or the part of a striped one that a stream keeps. */
+/** What a balance is of: an account, or the part of a striped one that a stream keeps. */
 export interface BalanceName {
   tenant: number
   account: Key
@@ -10,65 +10,92 @@ export interface BalanceName {
   stream?: number
 }
 
+/** Streams are few: a row and a stream fit a JavaScript number. */
+const streamsMax = 2 ** 20
+
 /**
  * Debits less credits of every account that has been seen, so that each entry can say what the
  * balance was after it. What was there before the follower started is looked up in the entries.
+ *
+ * A balance is named by a place: that of an account is its row, that of a part is below zero.
  */
 export class RunningBalances {
-  /** Nothing has been before: what is not here is 0. */
-  readonly #fromOrigin: boolean
-  readonly #known = new ByteColumn()
-  readonly #balance = new BigintColumn(new RowGroup())
   readonly #keys: KeyTable
-  readonly #parts = new Map<string, bigint>()
+  readonly #balance = new BigintColumn(new RowGroup())
+  /** 1: the balance is known. */
+  readonly #known = new ByteColumn()
+  readonly #striped = new ByteColumn()
+  readonly #partPlaces = new Map<number, number>()
+  readonly #parts: { row: number; stream: number; balance: bigint; isKnown: boolean }[] = []
+  /** Nothing has been before: a balance that is not here is 0. */
+  readonly #fromOrigin: boolean
 
   constructor(fromOrigin: boolean) {
     this.#fromOrigin = fromOrigin
     const seed = () => Math.floor(Math.random() * 2 ** 32)
     this.#keys = new KeyTable([seed(), seed()], () => {
-      this.#known.addPage()
       this.#balance.addPage()
+      this.#known.addPage()
+      this.#striped.addPage()
     })
   }
 
-  isKnown({ tenant, account, stream }: BalanceName): boolean {
-    if (this.#fromOrigin) return true
-    if (stream !== undefined) return this.#parts.has(partName(tenant, account, stream))
-    const row = this.#keys.findKey(tenant, account)
-    return row >= 0 && this.#known.get(row) === 1
+  noteStriped(tenant: number, key: Key): void {
+    this.#striped.set(this.#rowOf(tenant, key.w0, key.w1, key.w2, key.w3), 1)
   }
 
-  set({ tenant, account, stream }: BalanceName, balance: bigint): void {
-    if (stream !== undefined) {
-      this.#parts.set(partName(tenant, account, stream), balance)
+  /** Place of the balance that an entry in `stream` moves; the account is in four of `words`. */
+  placeOf(tenant: number, words: Uint32Array, at: number, stream: number): number {
+    const row = this.#rowOf(tenant, words[at], words[at + 1], words[at + 2], words[at + 3])
+    return this.#striped.get(row) === 0 ? row : this.#placeOfPart(row, stream)
+  }
+
+  isKnown(place: number): boolean {
+    if (this.#fromOrigin) return true
+    return place < 0 ? this.#parts[-1 - place].isKnown : this.#known.get(place) === 1
+  }
+
+  nameOf(place: number): BalanceName {
+    const part = place < 0 ? this.#parts[-1 - place] : undefined
+    const row = part?.row ?? place
+    const name = { tenant: this.#keys.tenantOf(row), account: this.#keys.keyOf(row) }
+    return part === undefined ? name : { ...name, stream: part.stream }
+  }
+
+  set(place: number, balance: bigint): void {
+    if (place < 0) {
+      Object.assign(this.#parts[-1 - place], { balance, isKnown: true })
       return
     }
-    const row = this.#rowOf(tenant, account)
-    this.#balance.set(row, balance)
-    this.#known.set(row, 1)
+    this.#balance.set(place, balance)
+    this.#known.set(place, 1)
   }
 
   /** Adds what an entry moves; returns the balance after it, in minor units. */
-  add({ tenant, account, stream }: BalanceName, amount: bigint): bigint {
-    if (stream !== undefined) {
-      const name = partName(tenant, account, stream)
-      const balance = (this.#parts.get(name) ?? 0n) + amount
-      this.#parts.set(name, balance)
-      return balance
+  add(place: number, amount: bigint): bigint {
+    if (place < 0) {
+      const part = this.#parts[-1 - place]
+      part.balance += amount
+      return part.balance
     }
-    const row = this.#rowOf(tenant, account)
-    const balance = this.#balance.get(row) + amount
-    this.#balance.set(row, balance)
+    const balance = this.#balance.get(place) + amount
+    this.#balance.set(place, balance)
     return balance
   }
 
-  #rowOf(tenant: number, account: Key): number {
-    const row = this.#keys.findKey(tenant, account)
-    if (row >= 0) return row
-    return this.#keys.insert(tenant, account.w0, account.w1, account.w2, account.w3)
+  #rowOf(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
+    const row = this.#keys.find(tenant, w0, w1, w2, w3)
+    return row >= 0 ? row : this.#keys.insert(tenant, w0, w1, w2, w3)
   }
-}
 
-function partName(tenant: number, account: Key, stream: number): string {
-  return `${tenant} ${stream} ${formatKey(account)}`
+  #placeOfPart(row: number, stream: number): number {
+    const name = row * streamsMax + stream
+    let place = this.#partPlaces.get(name)
+    if (place === undefined) {
+      place = -1 - this.#parts.length
+      this.#parts.push({ row, stream, balance: 0n, isKnown: false })
+      this.#partPlaces.set(name, place)
+    }
+    return place
+  }
 }

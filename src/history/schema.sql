@@ -118,20 +118,6 @@ create table daybook_history.hold (
 comment on table daybook_history.hold is
   'Holds by account: until they are posted they have no entries.';
 
-create table daybook_history.movement (
-  tenant int not null,
-  account uuid not null,
-  effective_date date not null,
-  recorded_date date not null,
-  -- Minor units.
-  debits bigint not null,
-  credits bigint not null,
-  primary key (tenant, account, effective_date, recorded_date)
-);
-
-comment on table daybook_history.movement is
-  'What moved on each account, summed up by effective and recorded day.';
-
 create function daybook_history.ensure_month(month date) returns void language plpgsql as $$
 declare
   first date := date_trunc('month', month);

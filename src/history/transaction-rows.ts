@@ -1,5 +1,13 @@
-import type { PostingBody, RecordKind, RecordView, TransactionBody } from '../journal/record.js'
-import { Word } from '../journal/record.js'
+import { TransactionState } from '../actors/transactions.js'
+import {
+  type PostingBody,
+  RecordFlag,
+  RecordKind,
+  type RecordView,
+  scaleShift,
+  type TransactionBody,
+  Word,
+} from '../journal/record.js'
 import { formatKey, type Key, keyFromBytes } from '../key.js'
 import { CopyTable } from './copy-table.js'
 
@@ -63,7 +71,7 @@ export class TransactionRows {
     const [first, ...more] = body.postings
     rows.beginRow()
     rows.int(record.tenant)
-    rows.uuid(record.id)
+    rows.uuid(record.words, record.start + Word.id)
     rows.timestamp(record.time)
     rows.int(stream)
     rows.bigint(seq)
@@ -74,7 +82,7 @@ export class TransactionRows {
     if (body.expiresAt === undefined) rows.null()
     else rows.timestamp(Number(body.expiresAt))
     if (body.target === undefined) rows.null()
-    else rows.uuid(keyFromBytes(body.target, 0))
+    else rows.uuidBytes(body.target)
     this.#addPosting(first)
     rows.json(more.length === 0 ? undefined : more.map(postingJson))
     rows.minors(remaining)
@@ -87,25 +95,58 @@ export class TransactionRows {
     rows.text(body.number)
     rows.json(body.metadata)
     rows.int(record.principal)
-    rows.uuid(record.correlation)
+    rows.uuid(record.words, record.start + Word.correlation)
     if (remaining !== undefined) this.#addHold(record, body.postings)
     const { words, start } = record
-    rows.minor(fingerprintOf(words[start + Word.fingerprint], words[start + Word.fingerprint + 1]))
+    rows.words64(words, start + Word.fingerprint)
   }
 
-  #addHold({ tenant, id, time }: RecordView, postings: readonly PostingBody[]): void {
-    const accounts = new Map<string, Key>()
+  /** A plain posting, straight from its words: what {@link add} would make of it. */
+  addPlain(
+    words: Uint32Array,
+    at: number,
+    of: { timeMs: number; stream: number; seq: number; amount: bigint; currency: string },
+  ): void {
+    const { rows } = this
+    const flags = words[at] >>> 16
+    rows.beginRow()
+    rows.int(words[at + Word.tenant])
+    rows.uuid(words, at + Word.id)
+    rows.timestamp(of.timeMs)
+    rows.int(of.stream)
+    rows.bigint(of.seq)
+    rows.smallint(RecordKind.posting)
+    rows.smallint(TransactionState.posted)
+    rows.boolean((flags & RecordFlag.imported) !== 0)
+    rows.date(words[at + Word.effectiveDate] | 0)
+    rows.null()
+    rows.null()
+    rows.uuid(words, at + Word.debit)
+    rows.uuid(words, at + Word.credit)
+    rows.minor(of.amount)
+    rows.text(of.currency)
+    rows.smallint(flags >>> scaleShift)
+    rows.null()
+    rows.null()
+    if (words[at + Word.code] === 0) rows.null()
+    else rows.bigint(words[at + Word.code])
+    for (let column = 0; column < 6; column++) rows.null()
+    rows.int(words[at + Word.principal])
+    rows.uuid(words, at + Word.correlation)
+    rows.words64(words, at + Word.fingerprint)
+  }
+
+  #addHold({ tenant, time, words, start }: RecordView, postings: readonly PostingBody[]): void {
+    const accounts = new Map<string, Uint8Array>()
     for (const [debit, credit] of postings) {
-      for (const key of [keyFromBytes(debit, 0), keyFromBytes(credit, 0)]) {
-        accounts.set(formatKey(key), key)
-      }
+      for (const key of [debit, credit]) accounts.set(formatKey(keyFromBytes(key, 0)), key)
     }
     for (const account of accounts.values()) {
       this.holds.beginRow()
       this.holds.int(tenant)
-      this.holds.uuid(account)
+      this.holds.uuidBytes(account)
       this.holds.timestamp(time)
-      this.holds.uuid(id)
+      this.holds.uuid(words, start + Word.id)
     }
   }
 
@@ -116,8 +157,8 @@ export class TransactionRows {
       return
     }
     const [debit, credit, amount, currency, scale] = posting
-    rows.uuid(keyFromBytes(debit, 0))
-    rows.uuid(keyFromBytes(credit, 0))
+    rows.uuidBytes(debit)
+    rows.uuidBytes(credit)
     rows.minor(amount)
     rows.text(currency)
     rows.smallint(scale)
@@ -141,8 +182,4 @@ function postingJson([debit, credit, amount, currency, scale]: PostingBody): Pos
     currency,
     scale,
   ]
-}
-
-function fingerprintOf(low: number, high: number): bigint {
-  return BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low))
 }

@@ -12,7 +12,7 @@ import { startApi } from '../api/server.js'
 import { runWorkload } from './workload.js'
 
 const timeoutMs = 10_000
-const tables = ['progress', 'account', 'transaction', 'hold', 'entry', 'movement']
+const tables = ['progress', 'account', 'transaction', 'hold', 'entry']
 
 t.test('wherever it is stopped, or breaks, nothing is skipped and nothing repeated', async (t) => {
   const databaseUrl = await workedBook(t, '3')
