@@ -107,6 +107,7 @@ async function measureStart(connectionString: string, snapshots: string): Promis
       ...process.env,
       DATABASE_URL: connectionString,
       DAYBOOK_PORT: '0',
+      DAYBOOK_HISTORY: 'off',
       DAYBOOK_SNAPSHOTS: snapshots,
       DAYBOOK_SNAPSHOT_RECORDS: '2000000000',
       DAYBOOK_SNAPSHOT_MINUTES: '100000',

@@ -57,6 +57,7 @@ async function run(): Promise<void> {
       ...process.env,
       DATABASE_URL: connectionString,
       DAYBOOK_PORT: '0',
+      DAYBOOK_HISTORY: 'off',
       DAYBOOK_SNAPSHOT_RECORDS: String(perSecond * periodSeconds),
     },
     stdio: ['ignore', 'pipe', 'pipe'],

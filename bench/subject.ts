@@ -37,6 +37,8 @@ export async function startDaybook(
     // Not used with a DATABASE_URL, but never the one that a developer keeps in ./data.
     DAYBOOK_DATA_DIR: data,
     DAYBOOK_LOG_LEVEL: 'warn',
+    // The peers keep no read models either.
+    DAYBOOK_HISTORY: 'off',
     ...(shards === undefined ? {} : { DAYBOOK_SHARDS: String(shards) }),
   }
   const nodeWords = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]

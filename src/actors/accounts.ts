@@ -20,7 +20,7 @@ import {
 import { KeyTable } from './key-table.js'
 
 /**
- * Account actors as columns of typed arrays: about 110 bytes each. What few accounts have (a name,
+ * Account actors as columns of typed arrays: about 125 bytes each. What few accounts have (a name,
  * an owner, metadata) is an ordinary object beside them.
  */
 

@@ -18,7 +18,7 @@ export const TransactionState = {
 export type TransactionState = (typeof TransactionState)[keyof typeof TransactionState]
 
 /**
- * Every transaction id that took effect, with what a second use needs: 51 bytes each. The
+ * Every transaction id that took effect, with what a second use needs: about 65 bytes each. The
  * transaction itself is in the journal, at `seq`.
  */
 export class TransactionTable {

@@ -22,6 +22,10 @@ export const openapiOptions: FastifyDynamicSwaggerOptions = {
     tags: [
       { name: 'accounts', description: 'Currency, class, limits, status and balances' },
       { name: 'transactions', description: 'Postings, holds, and what follows them' },
+      {
+        name: 'history',
+        description: 'What has happened, read from models that follow the journal',
+      },
       { name: 'system', description: 'For whoever operates the server' },
     ],
   },

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import { TransactionState } from '../actors/transactions.js'
+import { parseDay } from '../clock.js'
 import {
   type HistoryTransactionView,
   readTransactions,
@@ -23,7 +24,7 @@ import {
 } from './history-page.js'
 import { TransactionSearch, TransactionsQuery } from './history-schemas.js'
 import { transactionsFound, transactionsListed } from './responses.js'
-import { dayField, decimalField, keyField } from './transaction-input.js'
+import { decimalField, keyField } from './transaction-input.js'
 import { shownStatus, shownType, type TransactionView } from './transaction-view.js'
 
 /** What a search may ask for, in the query or in the body. */
@@ -112,7 +113,7 @@ function filterOf(parts: ApiParts, tenant: number, asked: Search): TransactionFi
 }
 
 function checkedDay(text: string, field: string): string {
-  dayField(text, field)
+  if (parseDay(text) === undefined) throw invalidField(field, 'is no date that there is')
   return text
 }
 

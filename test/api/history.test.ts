@@ -1,0 +1,188 @@
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { type ApiServer, type Json, startApi } from './server.js'
+
+const historyOn = { DAYBOOK_HISTORY: 'on' }
+
+t.test('what is asked for and cannot be is refused, with the field', async (t) => {
+  const { api } = await smallBook(t)
+  const entries = '/v1/accounts/ada/entries'
+  const other = (await api.get('/v1/transactions?limit=1')).json.meta.cursor
+  const cursor = (await api.get(`${entries}?limit=1`)).json.meta.cursor
+  const changed = Buffer.from('["transactions",{"account":{"or":1}},[1,2,3]]').toString('base64url')
+  const wrong: [path: string, field: string][] = [
+    [`${entries}?limit=0`, 'limit'],
+    [`${entries}?limit=x`, 'limit'],
+    [`${entries}?from=yesterday`, 'from'],
+    [`${entries}?from=2026-02-30`, 'from'],
+    [`${entries}?to=2026-02-30T00:00:00Z`, 'to'],
+    [`${entries}?from=2026-03-02&to=2026-03-01`, 'to'],
+    [`${entries}?order=up`, 'order'],
+    [`${entries}?nothing=1`, 'nothing'],
+    [`${entries}?minPosition=first`, 'minPosition'],
+    [`${entries}?cursor=${other}`, 'cursor'],
+    [`${entries}?cursor=AAAA`, 'cursor'],
+    [`${entries}?cursor=${cursor}&order=asc`, 'order'],
+    [`/v1/accounts/ben/entries?cursor=${cursor}`, 'cursor'],
+    ['/v1/accounts/a%20b/entries', 'id'],
+    ['/v1/accounts/ada/balance', 'at'],
+    ['/v1/accounts/ada/balance?at=2026-13-01', 'at'],
+    [`/v1/transactions?cursor=${changed}`, 'cursor'],
+    ['/v1/transactions?status=lost', 'status'],
+    ['/v1/transactions?effectiveFrom=2026-02-30', 'effectiveFrom'],
+    ['/v1/transactions?code=x', 'code'],
+  ]
+  for (const [path, field] of wrong) {
+    const { status, json } = await api.get(path)
+    t.equal(status, 400, path)
+    t.equal(json.error.details.field, field, path)
+  }
+  const search: [body: Json, field: string, code?: string][] = [
+    [{ amountFrom: '1' }, 'currency'],
+    [{ currency: 'XYZ' }, 'currency'],
+    [{ currency: 'EUR', amountFrom: '1.001' }, 'amountFrom', 'too_many_decimals'],
+    [{ currency: 'EUR', amountFrom: 1 }, 'amountFrom'],
+    [{ metadata: { a: { b: 1 } } }, 'metadata/a'],
+    [{ account: 'a b' }, 'account'],
+    [{ limit: 1001 }, 'limit'],
+  ]
+  for (const [body, field, code = 'invalid_request'] of search) {
+    const { status, json } = await api.post('/v1/transactions/search', body)
+    t.equal(status, 400, JSON.stringify(body))
+    t.match(json.error, { code, details: { field } }, JSON.stringify(body))
+  }
+  t.match((await api.get('/v1/accounts/nobody/entries')).json.error.code, 'account_not_found')
+  t.match((await api.get('/v1/accounts/nobody/balance?at=2026-01-01')).status, 404)
+})
+
+t.test('a search finds what it asks for, and nothing else', async (t) => {
+  const { api, position } = await smallBook(t)
+  const cases: [asked: Json, found: string[]][] = [
+    [{}, ['t6', 't5', 't4', 't3', 't2', 't1']],
+    [{ reference: 'r2' }, ['t2']],
+    [{ category: 'rent' }, ['t3', 't2']],
+    [{ code: 7 }, ['t3']],
+    [{ number: 'N-4' }, ['t4']],
+    [{ metadata: { shop: 'a' } }, ['t5', 't4']],
+    [{ metadata: { shop: 'a', till: 2 } }, ['t5']],
+    [{ currency: 'EUR', amountFrom: '2', amountTo: '4.00' }, ['t4', 't3', 't2']],
+    [{ currency: 'USD' }, []],
+    [{ account: 'ben' }, ['t5', 't4']],
+    [{ status: 'pending' }, ['t5']],
+    [{ type: 'hold' }, ['t5']],
+    [{ type: 'transaction' }, ['t6', 't4', 't3', 't2', 't1']],
+    [{ effectiveTo: '2025-12-31' }, ['t1']],
+    [{ effectiveFrom: '2025-12-30', effectiveTo: '2026-01-02' }, ['t2', 't1']],
+    [{ from: '2999-01-01' }, []],
+    [{ to: '2020-01-01' }, []],
+    [{ category: 'rent', code: 7 }, ['t3']],
+  ]
+  for (const [asked, found] of cases) {
+    const body = { ...asked, minPosition: position }
+    const { json } = await api.post('/v1/transactions/search', body)
+    t.same(
+      json.data?.map(({ name }: Json) => name),
+      found,
+      JSON.stringify(asked),
+    )
+  }
+  const listed = await api.get('/v1/transactions?category=rent&code=7')
+  t.same(
+    listed.json.data.map(({ name }: Json) => name),
+    ['t3'],
+    'the same by a query string',
+  )
+  const first = await api.post('/v1/transactions/search', { category: 'rent', limit: 1 })
+  const { cursor } = first.json.meta
+  const second = await api.post('/v1/transactions/search', { cursor })
+  t.same(
+    second.json.data.map(({ name }: Json) => name),
+    ['t2'],
+  )
+  t.equal(second.json.meta.cursor, undefined)
+})
+
+t.test('a balance is as it was recorded, or as it was effective', async (t) => {
+  const { api } = await smallBook(t)
+  const at = async (at: string) =>
+    (await api.get(`/v1/accounts/ada/balance?at=${encodeURIComponent(at)}`)).json.data
+  t.match(await at('2025-12-29'), { balance: '0.00', by: 'effective' })
+  t.match(await at('2025-12-30'), { balance: '1.00' })
+  t.match(await at('2026-01-01'), { balance: '3.00' })
+  t.match(await at('2026-01-02'), { balance: '3.00' })
+  t.match(await at('2026-01-03'), { balance: '6.00' })
+  t.match(await at('2998-12-31'), { balance: '2.00' }, 't4 today, and not yet the one in 2999')
+  t.match(await at('2999-01-01'), { balance: '7.00' })
+  t.match(await at('2020-01-01T00:00:00Z'), { balance: '0.00', by: 'recorded' })
+  t.match(await at('2998-12-31T12:00:00+01:00'), { balance: '7.00' }, 'all of it is recorded')
+})
+
+t.test('a client reads its own write, or is told that it cannot yet', async (t) => {
+  const environment = { ...historyOn, DAYBOOK_COMMIT_TIMEOUT_MS: '500' }
+  const { api, position } = await smallBook(t, environment)
+  const [stream, seq] = position.split('-').map(Number)
+  const later = await api.get(`/v1/transactions?minPosition=${stream}-${seq + 1}`)
+  t.match(later, { status: 503, json: { error: { code: 'history_behind' } } })
+  t.ok(later.headers.get('retry-after'))
+  for (let index = 0; index < 20; index++) {
+    const posted = await api.post('/v1/transactions', {
+      ...{ debit: 'cash', credit: 'ada', amount: '1.00' },
+    })
+    const path = `/v1/accounts/ada/entries?limit=1&minPosition=${posted.json.meta.position}`
+    t.equal((await api.get(path)).json.data[0].transaction, posted.json.data.id)
+  }
+})
+
+t.test('read models that are not there are said to be so, and posting goes on', async (t) => {
+  const without = await startApi(t)
+  const answer = await without.get('/v1/transactions')
+  t.match(answer, { status: 503, json: { error: { code: 'history_unavailable' } } })
+
+  const { api } = await smallBook(t)
+  const client = new pg.Client({ connectionString: api.databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  await client.query('update daybook_history.about set indexed = false')
+  const building = await api.get('/v1/transactions')
+  t.match(building, { status: 503, json: { error: { code: 'history_unavailable' } } })
+  await client.query('drop schema daybook_history cascade')
+  const posted = await api.post('/v1/transactions', { debit: 'cash', credit: 'ada', amount: '1' })
+  t.equal(posted.status, 201)
+  const path = `/v1/transactions?minPosition=${posted.json.meta.position}`
+  let again = await api.get(path)
+  while (again.status === 503) again = await api.get(path)
+  t.equal(again.json.data.length, 7, 'they are built again by themselves')
+})
+
+/**
+ * Three accounts and six transactions, t1 to t6: `ada` grows by 1, 2, 3 and -4, by 5 in the year
+ * 2999, and t5 is a hold of others.
+ */
+async function smallBook(
+  t: Test,
+  environment: Record<string, string> = historyOn,
+): Promise<{ api: ApiServer; position: string }> {
+  const api = await startApi(t, { environment })
+  for (const id of ['cash', 'ada', 'ben']) {
+    const overdraftLimit = 'unlimited'
+    await api.post('/v1/accounts', { id, currency: 'EUR', class: 'liability', overdraftLimit })
+  }
+  const into = { debit: 'cash', credit: 'ada', imported: true }
+  const held = { debit: 'cash', credit: 'ben', amount: '9.00', pending: true }
+  const bodies: Json[] = [
+    { ...into, amount: '1.00', effectiveDate: '2025-12-30' },
+    { ...into, amount: '2.00', effectiveDate: '2026-01-01', reference: 'r2', category: 'rent' },
+    { ...into, amount: '3.00', effectiveDate: '2026-01-03', category: 'rent', code: 7 },
+    { debit: 'ada', credit: 'ben', amount: '4.00', number: 'N-4', metadata: { shop: 'a' } },
+    { ...held, metadata: { shop: 'a', till: 2 } },
+    { ...into, amount: '5.00', effectiveDate: '2999-01-01' },
+  ]
+  let position = ''
+  for (const [index, body] of bodies.entries()) {
+    const { json } = await api.post('/v1/transactions', { id: `t${index + 1}`, ...body })
+    position = json.meta.position
+  }
+  // It makes its tables while the node serves already.
+  while ((await api.get(`/v1/transactions?minPosition=${position}`)).status === 503);
+  return { api, position }
+}
