@@ -65,7 +65,10 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
         })
         const shown = entries.slice(0, page.limit)
         const ids = [...new Set(shown.map(({ transaction }) => transaction))]
-        const found = await findTransactions(queries, { tenant, ids })
+        const times = shown.map(({ place }) => place.timeMs)
+        const recorded = { fromMs: Math.min(...times), toMs: Math.max(...times) }
+        const found =
+          ids.length === 0 ? [] : await findTransactions(queries, { tenant, ids, range: recorded })
         const transactions = new Map(found.map((transaction) => [transaction.id, transaction]))
         const places = entries.map(({ place }) => ({
           place: [place.timeMs, place.stream, place.seq, place.nr],

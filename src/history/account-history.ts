@@ -10,6 +10,8 @@ export interface HistoryAccount {
   scale: number
   accountClass: string
   striped: boolean
+  /** Nothing moved on it before; milliseconds since 1970. */
+  createdMs: number
 }
 
 /** An entry of an account; amounts in minor units. */
@@ -56,7 +58,8 @@ export async function findAccount(
 ): Promise<HistoryAccount | undefined> {
   const { rows } = await client.query<HistoryAccount>({
     name: 'history-account',
-    text: `select id, currency, scale, class as "accountClass", striped
+    text: `select id, currency, scale, class as "accountClass", striped,
+             extract(epoch from created_at)::float8 * 1000 as "createdMs"
            from daybook_history.account where tenant = $1 and id = $2`,
     values: [tenant, id],
   })
@@ -68,25 +71,60 @@ export async function readEntries(
   queries: HistoryQueries,
   query: EntryQuery,
 ): Promise<AccountEntry[]> {
+  let entries: AccountEntry[] = []
+  for (const range of widening(queries, query)) {
+    entries = await entriesWithin(queries, { ...query, ...range })
+    if (entries.length === query.limit) break
+  }
+  return query.account.striped ? await withSums(queries, query, entries) : entries
+}
+
+/**
+ * Ranges of time from where the page begins: a month first, which touches few partitions and is
+ * enough where much happens; then wider ones, until it is all that was asked for.
+ */
+function* widening(
+  { newestMs }: HistoryQueries,
+  { account, fromMs, beforeMs, after, descending }: EntryQuery,
+): Iterable<{ fromMs: number; beforeMs: number }> {
+  const first = Math.max(fromMs, account.createdMs)
+  const end = Math.min(beforeMs, newestMs + 1)
+  const start = descending
+    ? Math.min(end, after === undefined ? end : after.timeMs + 1)
+    : Math.max(first, after?.timeMs ?? first)
+  for (let spanMs = 31 * dayMs; ; spanMs *= 6) {
+    const range = descending
+      ? { fromMs: Math.max(first, start - spanMs), beforeMs: start }
+      : { fromMs: start, beforeMs: Math.min(end, start + spanMs) }
+    if (range.fromMs < range.beforeMs) yield range
+    if (descending ? range.fromMs <= first : range.beforeMs >= end) return
+  }
+}
+
+async function entriesWithin(
+  { client, followed }: HistoryQueries,
+  query: EntryQuery,
+): Promise<AccountEntry[]> {
   const { tenant, account, descending, limit, after } = query
   const direction = descending ? 'desc' : 'asc'
   const compare = descending ? '<' : '>'
-  const values: unknown[] = [tenant, account.id, query.fromMs, query.beforeMs, limit]
-  if (after !== undefined) values.push(after.timeMs, after.stream, after.seq, after.nr)
+  // Moments, not milliseconds to reckon with: the planner leaves out the partitions of other months.
+  const range = [new Date(query.fromMs), new Date(query.beforeMs)]
+  const values: unknown[] = [tenant, account.id, ...range, limit]
+  if (after !== undefined) values.push(new Date(after.timeMs), after.stream, after.seq, after.nr)
   const ofStream = (stream: number) =>
     `(select ${entryFields} from daybook_history.entry
       where tenant = $1 and account = $2 and stream = ${stream}
-        and recorded_at >= ${moment('$3')} and recorded_at < ${moment('$4')}
+        and recorded_at >= $3 and recorded_at < $4
         ${after === undefined ? '' : afterPlace(stream, compare)}
       order by recorded_at ${direction}, seq ${direction}, nr ${direction} limit $5)`
-  const { rows } = await queries.client.query<EntryRow>(
-    `select * from (${[...queries.followed.keys()].map(ofStream).join(' union all ')}) of_streams
+  const { rows } = await client.query<EntryRow>(
+    `select * from (${[...followed.keys()].map(ofStream).join(' union all ')}) of_streams
      order by recorded_ms ${direction}, stream ${direction}, seq ${direction}, nr ${direction}
      limit $5`,
     values,
   )
-  const entries = rows.map(entryOf)
-  return account.striped ? await withSums(queries, query, entries) : entries
+  return rows.map(entryOf)
 }
 
 /** Debits less credits of an account as it was recorded before a moment; minor units. */
@@ -121,8 +159,7 @@ export async function effectiveBalance(
              sum(amount) filter (where effective_date <= $3 and recorded_at >= $4) as late,
              sum(amount) filter (where effective_date > $3 and recorded_at < $4) as early
            from daybook_history.entry
-           where tenant = $1 and account = $2
-             and effective_date <> (recorded_at at time zone 'UTC')::date`,
+           where tenant = $1 and account = $2 and dated`,
     values: [tenant, account.id, formatDay(day), new Date(beforeMs)],
   })
   const { late, early } = rows[0]
@@ -157,15 +194,10 @@ function entryOf(row: EntryRow): AccountEntry {
   }
 }
 
-/** SQL of a moment that is given in milliseconds since 1970. */
-function moment(parameter: string): string {
-  return `(timestamptz 'epoch' + ${parameter}::bigint * interval '1 millisecond')`
-}
-
 /** Entries of a stream beyond the place in $6 to $9, in the order (time, stream, seq, side). */
 function afterPlace(stream: number, compare: '<' | '>'): string {
-  return `and recorded_at ${compare}= ${moment('$6')}
-    and (recorded_at, ${stream}, seq, nr) ${compare} (${moment('$6')}, $7::int, $8::bigint, $9::smallint)`
+  return `and (recorded_at, ${stream}, seq, nr)
+    ${compare} ($6::timestamptz, $7::int, $8::bigint, $9::smallint)`
 }
 
 /** The balance of each part, by stream, before a place. */
@@ -176,12 +208,12 @@ async function partsBefore(
   const { timeMs, stream, seq, nr } = of.place
   const ofStream = (own: number) =>
     `(select stream, balance from daybook_history.entry
-      where tenant = $1 and account = $2 and stream = ${own} and recorded_at <= ${moment('$3')}
-        and (recorded_at, ${own}, seq, nr) < (${moment('$3')}, $4::int, $5::bigint, $6::smallint)
+      where tenant = $1 and account = $2 and stream = ${own} and recorded_at <= $3
+        and (recorded_at, ${own}, seq, nr) < ($3::timestamptz, $4::int, $5::bigint, $6::smallint)
       order by recorded_at desc, seq desc, nr desc limit 1)`
   const { rows } = await client.query<{ stream: number; balance: string }>(
     [...followed.keys()].map(ofStream).join(' union all '),
-    [of.tenant, of.account.id, timeMs, stream, seq, nr],
+    [of.tenant, of.account.id, new Date(timeMs), stream, seq, nr],
   )
   return new Map(rows.map((row) => [row.stream, BigInt(row.balance)]))
 }

@@ -1,3 +1,4 @@
+import { dayOf } from '../clock.js'
 import { CopyTable } from './copy-table.js'
 import type { RunningBalances } from './running-balances.js'
 
@@ -30,8 +31,8 @@ export interface EntrySide {
 }
 
 export const entryColumns =
-  'tenant, account, stream, recorded_at, seq, nr, transaction, counter_account, amount, effective_date, cause_stream, cause_seq, balance'
-const entryColumnCount = 13
+  'tenant, account, stream, recorded_at, seq, nr, transaction, counter_account, amount, effective_date, dated, cause_stream, cause_seq, balance'
+const entryColumnCount = 14
 
 /** Entries of some records, in the order of each stream. Their balances are filled in at the end. */
 export class EntryRows {
@@ -62,6 +63,7 @@ export class EntryRows {
     rows.uuid(side.words, side.counterAccountAt)
     rows.minor(side.amount)
     rows.date(record.effectiveDate)
+    rows.boolean(dayOf(record.timeMs) !== record.effectiveDate)
     if (record.causeStream === 0) {
       rows.null()
       rows.null()

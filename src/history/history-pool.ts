@@ -65,9 +65,9 @@ export class HistoryPool {
       const positions = position === undefined ? anywhere : await positionsOf(client, position)
       for (;;) {
         await client.query('begin isolation level repeatable read read only')
-        const followed = await followedStreams(client)
+        const { followed, newestMs } = await followedStreams(client)
         if (reaches(followed, positions)) {
-          const result = await read({ client, followed })
+          const result = await read({ client, followed, newestMs })
           await client.query('commit')
           return result
         }
@@ -95,6 +95,8 @@ export interface HistoryQueries {
   client: pg.ClientBase
   /** How far each stream has been followed, in order. */
   followed: Positions
+  /** When the last record that has been followed was recorded, in milliseconds since 1970. */
+  newestMs: number
 }
 
 const anywhere: Positions = new Map()
@@ -116,16 +118,26 @@ async function positionsOf(
   return heads.set(stream, Math.max(seq, heads.get(stream) ?? 0))
 }
 
-async function followedStreams(client: pg.ClientBase): Promise<Positions> {
-  const { rows } = await client.query<{ stream: number; seq: string; indexed: boolean }>({
+async function followedStreams(
+  client: pg.ClientBase,
+): Promise<Pick<HistoryQueries, 'followed' | 'newestMs'>> {
+  const { rows } = await client.query<{
+    stream: number
+    seq: string
+    recorded_at: Date
+    indexed: boolean
+  }>({
     name: 'history-followed',
-    text: `select stream, seq, (select indexed from daybook_history.about) as indexed
+    text: `select stream, seq, recorded_at, (select indexed from daybook_history.about) as indexed
            from daybook_history.progress order by stream`,
   })
   if (rows.length === 0 || !rows[0].indexed) {
     throw new HistoryFault('history_unavailable', 'the read models are being built')
   }
-  return new Map(rows.map(({ stream, seq }) => [stream, Number(seq)]))
+  return {
+    followed: new Map(rows.map(({ stream, seq }) => [stream, Number(seq)])),
+    newestMs: Math.max(...rows.map((row) => row.recorded_at.getTime())),
+  }
 }
 
 function reaches(followed: Positions, positions: Positions): boolean {

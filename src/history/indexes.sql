@@ -27,6 +27,6 @@ create index entry_account on daybook_history.entry (tenant, account, stream, re
 -- Entries that took effect on another day than they were recorded on.
 create index entry_dated on daybook_history.entry (tenant, account, effective_date)
   include (recorded_at, amount)
-  where effective_date <> (recorded_at at time zone 'UTC')::date;
+  where dated;
 
 create index hold_account on daybook_history.hold (tenant, account, recorded_at);

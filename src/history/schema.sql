@@ -100,6 +100,8 @@ create table daybook_history.entry (
   -- Debits less credits up to here; of a striped account, of its part in this stream.
   balance bigint not null,
   effective_date date not null,
+  -- It took effect on another day (UTC) than it was recorded on.
+  dated boolean not null,
   -- The record of another stream that this one follows.
   cause_stream int,
   cause_seq bigint

@@ -63,7 +63,7 @@ export interface TransactionFilter {
 }
 
 export async function readTransactions(
-  { client }: HistoryQueries,
+  queries: HistoryQueries,
   query: {
     tenant: number
     filter: TransactionFilter
@@ -71,7 +71,21 @@ export async function readTransactions(
     limit: number
   },
 ): Promise<HistoryTransactionView[]> {
+  const { client } = queries
   const { conditions, values } = conditionsOf(query)
+  const { account } = query.filter
+  if (account !== undefined) {
+    const ids = await transactionsOf(queries, { tenant: query.tenant, account })
+    // A busy account is in so many that looking through the newest finds it soon.
+    const own = ids ?? account
+    const at = `$${values.push(own)}`
+    conditions.push(
+      ids === undefined
+        ? `(t.debit = ${at} or t.credit = ${at}
+            or t.more @> jsonb_build_array(jsonb_build_array(${at}::text)))`
+        : `t.id = any(${at}::uuid[])`,
+    )
+  }
   values.push(query.limit)
   const { rows } = await client.query<TransactionRow>(
     `select ${fields} from daybook_history.transaction t where ${conditions.join(' and ')}
@@ -81,19 +95,52 @@ export async function readTransactions(
   return rows.map(viewOf)
 }
 
-/** Transactions by their ids, in any order; those that are not there are left out. */
-export async function findTransactions(
+const idsMax = 2000
+
+/** Ids of the transactions that have an account in a posting; undefined if they are many. */
+async function transactionsOf(
   { client }: HistoryQueries,
-  { tenant, ids }: { tenant: number; ids: readonly string[] },
-): Promise<HistoryTransactionView[]> {
-  const { rows } = await client.query<TransactionRow>({
-    name: 'history-transactions',
-    text: `select ${fields} from daybook_history.transaction t
-           where tenant = $1 and id = any($2::uuid[])`,
-    values: [tenant, ids],
+  { tenant, account }: { tenant: number; account: string },
+): Promise<string[] | undefined> {
+  const { rows } = await client.query<{ id: string }>({
+    name: 'history-transactions-of',
+    text: `select distinct id from (
+             (select transaction as id from daybook_history.entry
+              where tenant = $1 and account = $2 limit $3)
+             union all
+             (select transaction from daybook_history.hold
+              where tenant = $1 and account = $2 limit $3)) ids`,
+    values: [tenant, account, 2 * idsMax],
   })
-  return rows.map(viewOf)
+  return rows.length <= idsMax ? rows.map(({ id }) => id) : undefined
 }
+
+/**
+ * Transactions by their ids, in any order; those that are not there are left out. Most of them were
+ * recorded in `range`, a moment before what they moved: others take longer to find.
+ */
+export async function findTransactions(
+  { client }: Pick<HistoryQueries, 'client'>,
+  of: { tenant: number; ids: readonly string[]; range?: { fromMs: number; toMs: number } },
+): Promise<HistoryTransactionView[]> {
+  const { tenant, ids, range } = of
+  const text = `select ${fields} from daybook_history.transaction t
+    where tenant = $1 and id = any($2::uuid[])`
+  if (range === undefined) {
+    return (await client.query<TransactionRow>(text, [tenant, ids])).rows.map(viewOf)
+  }
+  const { rows } = await client.query<TransactionRow>(
+    `${text} and recorded_at >= $3 and recorded_at <= $4`,
+    [tenant, ids, new Date(range.fromMs - beforehandMs), new Date(range.toMs)],
+  )
+  const found = rows.map(viewOf)
+  const missing = ids.filter((id) => !found.some((transaction) => transaction.id === id))
+  if (missing.length === 0) return found
+  return [...found, ...(await findTransactions({ client }, { tenant, ids: missing }))]
+}
+
+/** Other streams do their part within moments, unless one of them was away. */
+const beforehandMs = 3_600_000
 
 const fields = `id, (extract(epoch from recorded_at) * 1000)::bigint as time_ms, stream, seq, kind,
   state, imported, effective_date::text as effective_date,
@@ -175,14 +222,7 @@ function conditionsOf({
   equal('code', filter.code)
   equal('category', filter.category)
   equal('number', filter.number)
-  const { account, metadata, amount, recorded, effective, states, kinds, isHold } = filter
-  if (account !== undefined) {
-    const own = put(account)
-    conditions.push(`t.id in (
-      select e.transaction from daybook_history.entry e where e.tenant = $1 and e.account = ${own}
-      union all
-      select h.transaction from daybook_history.hold h where h.tenant = $1 and h.account = ${own})`)
-  }
+  const { metadata, amount, recorded, effective, states, kinds, isHold } = filter
   if (metadata !== undefined)
     conditions.push(`t.metadata @> ${put(JSON.stringify(metadata))}::jsonb`)
   if (amount !== undefined) {
@@ -190,8 +230,7 @@ function conditionsOf({
     if (amount.atLeast !== undefined) conditions.push(`t.amount >= ${put(amount.atLeast)}`)
     if (amount.atMost !== undefined) conditions.push(`t.amount <= ${put(amount.atMost)}`)
   }
-  const moment = (timeMs: number) =>
-    `(timestamptz 'epoch' + ${put(timeMs)}::bigint * interval '1 millisecond')`
+  const moment = (timeMs: number) => `${put(new Date(timeMs))}::timestamptz`
   if (recorded?.fromMs !== undefined) conditions.push(`t.recorded_at >= ${moment(recorded.fromMs)}`)
   if (recorded?.beforeMs !== undefined) {
     conditions.push(`t.recorded_at < ${moment(recorded.beforeMs)}`)
