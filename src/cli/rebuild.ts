@@ -1,5 +1,6 @@
 import { systemClock } from '../clock.js'
 import { Follower } from '../history/follower.js'
+import { historyDatabase } from '../history/history-database.js'
 import { endOtherFollower, recreateSchema } from '../history/history-store.js'
 import { digestChain } from '../journal/digest.js'
 import { bookAccess, journalOf, withConnection } from './book-access.js'
@@ -7,6 +8,7 @@ import { type Command, type CommandContext, type CommandWords, ExitCode } from '
 
 /** Well before a follower whose session was ended comes back. */
 const lockRetryMs = 50
+const connectTimeoutMs = 10_000
 
 export const rebuildCommand: Command = {
   name: 'rebuild',
@@ -27,7 +29,7 @@ async function runRebuild(words: CommandWords, context: CommandContext): Promise
   const access = await bookAccess(context)
   const began = Date.now()
   const follower = await Follower.open({
-    database: access.database,
+    database: historyDatabase(access.connectionString, connectTimeoutMs),
     store: journalOf(access, context),
     chain: digestChain(context.config.book.digestKey),
     clock: systemClock,

@@ -34,11 +34,9 @@ export class HistoryThread {
     return this.#progress
   }
 
-  /** Ends after the batch of rows that is being written. */
+  /** Ends it at once: what it has half written does not count, and is written again. */
   async stop(): Promise<void> {
     this.#isStopping = true
-    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()))
-    this.#worker.postMessage('stop')
-    await ended
+    await this.#worker.terminate()
   }
 }

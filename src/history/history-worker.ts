@@ -2,9 +2,9 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
 import { archivedStore } from '../journal/archived-store.js'
 import { digestChain } from '../journal/digest.js'
-import { postgresDatabase } from '../journal/postgres.js'
 import { postgresStore } from '../journal/postgres-session.js'
 import type { FollowerProgress } from './follower.js'
+import { historyDatabase } from './history-database.js'
 import { runFollower } from './run-follower.js'
 
 /** What the thread needs to know; plain data. */
@@ -23,10 +23,8 @@ const { connectionString, timeoutMs, digestKey, archiveDirectory } = workerData 
 const port = parentPort
 if (port === null) throw new Error('this file is the entry of a worker thread')
 const tell = (news: HistoryNews) => port.postMessage(news)
-const stop = new AbortController()
-port.once('message', () => stop.abort())
 
-const database = postgresDatabase(connectionString, timeoutMs)
+const database = historyDatabase(connectionString, timeoutMs)
 await runFollower(
   {
     database,
@@ -38,6 +36,4 @@ await runFollower(
     onProgress: (progress) => tell({ progress }),
     onTrouble: (error) => tell({ trouble: error.message }),
   },
-  stop.signal,
 )
-port.close()
