@@ -154,7 +154,10 @@ function shownEntry(
 }
 
 /** Debits less credits, on the account's normal side. */
-function shownBalance({ accountClass, scale }: HistoryAccount, balance: bigint): string {
+export function shownBalance(
+  { accountClass, scale }: Pick<HistoryAccount, 'accountClass' | 'scale'>,
+  balance: bigint,
+): string {
   const debitNormal = isDebitNormal(accountClasses.indexOf(accountClass as AccountClass))
   return formatMinor(debitNormal ? balance : -balance, scale)
 }

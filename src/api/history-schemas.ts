@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { accountClasses } from '../actors/accounts.js'
+import { accountClasses, accountStatuses } from '../actors/accounts.js'
 import {
   boundedText,
   CurrencyCode,
@@ -123,6 +123,19 @@ export const TransactionSearch = Type.Object(
   },
 )
 
+export const AccountsQuery = Type.Object(
+  {
+    owner: Type.Optional(boundedText(128, 'Exactly this owner')),
+    number: Type.Optional(boundedText(64, 'Exactly this number')),
+    type: Type.Optional(boundedText(64, 'Exactly this type')),
+    status: Type.Optional(oneOf(accountStatuses, 'Status')),
+    class: Type.Optional(oneOf(accountClasses, 'Class')),
+    currency: Type.Optional(CurrencyCode),
+    ...paging,
+  },
+  strict,
+)
+
 const ListMeta = Type.Object({
   positions: Type.Array(Type.String(), {
     description: 'Per stream, the last record that the answer rests on',
@@ -156,6 +169,31 @@ export const Entry = Type.Object(
 export const EntryList = Type.Object(
   { data: Type.Array(Entry), meta: ListMeta },
   { title: 'EntryList' },
+)
+
+const ListedAccount = Type.Object(
+  {
+    id: Type.String({ format: 'uuid' }),
+    name: Type.Optional(Type.String()),
+    currency: CurrencyCode,
+    class: oneOf(accountClasses, 'Class'),
+    type: Type.Optional(Type.String()),
+    owner: Type.Optional(Type.String()),
+    number: Type.Optional(Type.String()),
+    status: oneOf(accountStatuses, 'Status'),
+    striped: Type.Optional(Type.Boolean()),
+    overdraftLimit: Type.String({ description: 'A decimal string, or "unlimited"' }),
+    minimumBalance: Money,
+    balance: Type.String({ description: 'On the normal side, as far as `positions` say' }),
+    createdAt: Type.String({ format: 'date-time' }),
+    metadata: Type.Optional(Metadata),
+  },
+  { title: 'ListedAccount' },
+)
+
+export const AccountList = Type.Object(
+  { data: Type.Array(ListedAccount), meta: ListMeta },
+  { title: 'AccountList' },
 )
 
 export const BalanceAnswer = Type.Object(

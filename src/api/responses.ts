@@ -1,5 +1,5 @@
 import { type TSchema, Type } from 'typebox'
-import { BalanceAnswer, EntryList, TransactionList } from './history-schemas.js'
+import { AccountList, BalanceAnswer, EntryList, TransactionList } from './history-schemas.js'
 import { Account, oneOf, Transaction } from './schemas.js'
 import { type ErrorCode, errorKinds, wantsRetryAfter } from './statuses.js'
 
@@ -237,6 +237,11 @@ export const entriesRead = {
 export const balanceAt = {
   200: described(BalanceAnswer, 'The balance then'),
   ...failures([...history, 'account_not_found']),
+}
+
+export const accountsListed = {
+  200: described(AccountList, 'A page of accounts'),
+  ...failures(history),
 }
 
 const transactionsPage = described(TransactionList, 'A page of transactions')

@@ -13,6 +13,7 @@ import {
 } from 'fastify'
 import { keyTextPattern, newKeyText } from '../key.js'
 import { accountHistoryRoutes } from './account-history.js'
+import { accountSearchRoutes } from './account-search.js'
 import { accountRoutes } from './accounts.js'
 import { batchRoutes } from './batches.js'
 import { acceptJson } from './bodies.js'
@@ -98,6 +99,7 @@ export async function buildServer(
   await app.register(transactionRoutes, { parts })
   await app.register(batchRoutes, { parts })
   await app.register(accountHistoryRoutes, { parts })
+  await app.register(accountSearchRoutes, { parts })
   await app.register(transactionSearchRoutes, { parts })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   return app as unknown as FastifyInstance

@@ -167,6 +167,33 @@ export async function effectiveBalance(
   return recorded + BigInt(late ?? 0) - BigInt(early ?? 0)
 }
 
+/** Debits less credits of accounts after their last entries, in the order given; minor units. */
+export async function postedBalances(
+  { client, followed }: HistoryQueries,
+  of: { tenant: number; accounts: readonly Pick<HistoryAccount, 'id' | 'striped'>[] },
+): Promise<bigint[]> {
+  const { rows } = await client.query<{ balance: string | null }>({
+    name: 'history-posted-balances',
+    text: `select case when asked.striped then sum(last.balance)
+                       else (array_agg(last.balance order by last.stream desc)
+                         filter (where last.stream is not null))[1] end as balance
+           from unnest($2::uuid[], $3::boolean[]) with ordinality as asked (account, striped, place)
+           cross join unnest($4::int[]) as s (stream)
+           left join lateral (
+             select balance, stream from daybook_history.entry e
+             where e.tenant = $1 and e.account = asked.account and e.stream = s.stream
+             order by recorded_at desc, seq desc, nr desc limit 1) last on true
+           group by asked.place, asked.striped order by asked.place`,
+    values: [
+      of.tenant,
+      of.accounts.map(({ id }) => id),
+      of.accounts.map(({ striped }) => striped),
+      [...followed.keys()],
+    ],
+  })
+  return rows.map(({ balance }) => BigInt(balance ?? 0))
+}
+
 const entryFields = `(extract(epoch from recorded_at) * 1000)::bigint as recorded_ms, stream, seq, nr,
   transaction, counter_account, amount, balance, effective_date::text as effective_date`
 

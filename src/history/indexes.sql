@@ -2,10 +2,9 @@
 -- faster than with them.
 
 create unique index account_id on daybook_history.account (tenant, id);
+create index account_created on daybook_history.account (tenant, created_at);
 create index account_owner on daybook_history.account (tenant, owner) where owner is not null;
 create index account_number on daybook_history.account (tenant, number) where number is not null;
-create index account_metadata on daybook_history.account using gin (metadata jsonb_path_ops)
-  where metadata is not null;
 
 create index transaction_id on daybook_history.transaction (tenant, id);
 create index transaction_recorded on daybook_history.transaction (tenant, recorded_at);

@@ -31,6 +31,7 @@ t.test('every route is in the document', async (t) => {
     'GET /health',
     'GET /metrics',
     'GET /ready',
+    'GET /v1/accounts',
     'GET /v1/accounts/{id}',
     'GET /v1/accounts/{id}/balance',
     'GET /v1/accounts/{id}/entries',

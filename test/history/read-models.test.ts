@@ -31,6 +31,21 @@ for (const shards of ['1', '3']) {
       }
     })
 
+    await t.test('the list of accounts has each of them with its balance', async (t) => {
+      const listed = await pages(api, '/v1/accounts', '', done)
+      t.same(listed.map(({ id }) => id).sort(), done.accounts.toSorted())
+      for (const account of listed) {
+        const live = (await api.get(`/v1/accounts/${account.id}`)).json.data
+        const { balances, normalSide: _, version: __, position: ___, ...expected } = live
+        t.same(account, { ...expected, balance: balances.balance })
+      }
+      const striped = await pages(api, '/v1/accounts', 'class=income', done)
+      t.same(
+        striped,
+        listed.filter((account) => account.class === 'income'),
+      )
+    })
+
     await t.test('the list has every transaction, as it is when it is read alone', async (t) => {
       const listed = await pages(api, '/v1/transactions', '', done)
       t.same(listed.map(({ id }) => id).sort(), done.transactions.toSorted(), 'each of them once')

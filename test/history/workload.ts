@@ -73,6 +73,12 @@ export async function runWorkload(
     },
     async () => note(await api.post(`/v1/transactions/${one(done.transactions)}/reverse`, {})),
     async () => {
+      const limits = below(2) === 0 ? { overdraftLimit: `${500 + below(500)}` } : {}
+      const metadata = { changed: below(100) }
+      // Refused for a striped account, and for a limit that the balance is beyond already.
+      await api.patch(`/v1/accounts/account:${below(12)}`, { ...limits, metadata })
+    },
+    async () => {
       const body = { transactions: [posting(), posting()], atomic: below(2) === 0 }
       const { json } = await api.post('/v1/transactions/batch', body)
       for (const { id, outcome } of json.data?.results ?? []) {
