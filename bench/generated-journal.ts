@@ -18,7 +18,8 @@ import {
 import { type Key, writeKeyWords } from '../src/key.js'
 
 const batchRecords = 50_000
-const firstTimeMs = Date.UTC(2026, 0, 1)
+/** Of the first record; each later one is a millisecond after it. Milliseconds since 1970. */
+export const firstTimeMs = Date.UTC(2026, 0, 1)
 const tenant = 1
 const body: AccountCreatedBody = {
   currency: 'EUR',

@@ -1,17 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import pg from 'pg'
-import { migrate } from '../src/journal/migrate.js'
-import { postgresDatabase } from '../src/journal/postgres.js'
 import { SnapshotBuilder } from '../src/snapshots/builder.js'
-import { Cluster } from './cluster.js'
-import { GeneratedJournal } from './generated-journal.js'
-import { describeMachine } from './machine.js'
+import type { Cluster } from './cluster.js'
 import { positive } from './options.js'
+import { newJournal, print, withTemporaryCluster } from './temporary-cluster.js'
 
 /**
  * How long a server takes to be ready, from a snapshot and a tail, and without the snapshot; and
@@ -36,29 +30,11 @@ interface Phase {
   ms: number
 }
 
-await mkdir(values.directory, { recursive: true })
-const folder = await mkdtemp(join(resolve(values.directory), 'restart-'))
-await chmod(folder, 0o755)
-const cluster = await Cluster.start(folder)
-try {
-  await run()
-} finally {
-  await cluster.stop()
-  await rm(folder, { recursive: true, force: true })
-}
+await withTemporaryCluster(values.directory, run)
 
-async function run(): Promise<void> {
-  const { cpu, cores, node, commit } = describeMachine()
-  print(`${cpu}, ${cores} cores, Node ${node}, commit ${commit}`)
+async function run(cluster: Cluster): Promise<void> {
   const connectionString = await cluster.createDatabase('restart')
-  const client = new pg.Client({ connectionString })
-  await client.connect()
-  await migrate(client)
-  await client.end()
-  const connection = await postgresDatabase(connectionString, connectTimeoutMs).connect({
-    name: 'bench',
-  })
-  const journal = new GeneratedJournal(connection)
+  const { journal, end } = await newJournal(connectionString)
   await journal.addAccounts(accounts)
   await cluster.checkpoint()
   print(`from ${count(accounts)} account records, without a snapshot:`)
@@ -77,7 +53,7 @@ async function run(): Promise<void> {
   print(`the next snapshot, from the one before and the ${count(tail)} postings: ${builtNext}`)
   print('from that snapshot, with nothing after it:')
   await measureStart(connectionString, 'postgres')
-  await connection.end()
+  await end()
 }
 
 async function measureBuild(connectionString: string, records: number): Promise<string> {
@@ -146,8 +122,4 @@ async function measureStart(connectionString: string, snapshots: string): Promis
 
 function count(value: number): string {
   return value.toLocaleString('en')
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`)
 }

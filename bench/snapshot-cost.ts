@@ -1,18 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import pg from 'pg'
-import { migrate } from '../src/journal/migrate.js'
-import { postgresDatabase } from '../src/journal/postgres.js'
-import { Cluster } from './cluster.js'
-import { GeneratedJournal } from './generated-journal.js'
-import { describeMachine } from './machine.js'
+import type { Cluster } from './cluster.js'
+import { median } from './figures.js'
 import { positive } from './options.js'
 import type { PacedJob, PacedNews } from './paced-singles.js'
+import { newJournal, print, withTemporaryCluster } from './temporary-cluster.js'
 
 /**
  * What posting feels of a snapshot that is being built: single postings at a fixed rate, to a
@@ -33,25 +28,16 @@ const pairs = positive('pairs', values.pairs, 10)
 /** Between the beginnings of two snapshots. */
 const periodSeconds = 80
 const warmupMs = 5000
-const connectTimeoutMs = 10_000
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url))
 
-await mkdir(values.directory, { recursive: true })
-const folder = await mkdtemp(join(resolve(values.directory), 'snapshot-cost-'))
-await chmod(folder, 0o755)
-const cluster = await Cluster.start(folder)
-try {
-  await run()
-} finally {
-  await cluster.stop()
-  await rm(folder, { recursive: true, force: true })
-}
+await withTemporaryCluster(values.directory, run)
 
-async function run(): Promise<void> {
-  const { cpu, cores, node, commit } = describeMachine()
-  print(`${cpu}, ${cores} cores, Node ${node}, commit ${commit}`)
+async function run(cluster: Cluster): Promise<void> {
   const connectionString = await cluster.createDatabase('cost')
-  await writeAccounts(connectionString)
+  const { journal, end } = await newJournal(connectionString)
+  await journal.addAccounts(accounts)
+  await end()
+  await cluster.settleWal()
   const server = spawn(process.execPath, ['--max-semi-space-size=64', program], {
     env: {
       ...process.env,
@@ -94,18 +80,6 @@ async function run(): Promise<void> {
   )
 }
 
-async function writeAccounts(connectionString: string): Promise<void> {
-  const client = new pg.Client({ connectionString })
-  await client.connect()
-  await migrate(client)
-  await client.end()
-  const database = postgresDatabase(connectionString, connectTimeoutMs)
-  const connection = await database.connect({ name: 'bench' })
-  await new GeneratedJournal(connection).addAccounts(accounts)
-  await connection.end()
-  await cluster.settleWal()
-}
-
 function report(news: readonly PacedNews[], built: readonly { fromMs: number; toMs: number }[]) {
   const within = (fromMs: number, toMs: number) =>
     news
@@ -121,11 +95,10 @@ function report(news: readonly PacedNews[], built: readonly { fromMs: number; to
     return during / without
   })
   const failed = news.reduce((sum, each) => sum + each.failed, 0)
-  const sorted = ratios.sort((a, b) => a - b)
-  const low = sorted[0].toFixed(2)
-  const high = sorted[sorted.length - 1].toFixed(2)
+  const low = Math.min(...ratios).toFixed(2)
+  const high = Math.max(...ratios).toFixed(2)
   print(
-    `p99 while a snapshot is built: ${percentile(sorted, 0.5).toFixed(2)} times (median of ${sorted.length}, ${low} to ${high}); ${failed} requests failed`,
+    `p99 while a snapshot is built: ${median(ratios).toFixed(2)} times (median of ${ratios.length}, ${low} to ${high}); ${failed} requests failed`,
   )
 }
 
@@ -141,8 +114,4 @@ function onLines(stream: NodeJS.ReadableStream, take: (line: string) => void): v
     text = lines.pop() ?? ''
     for (const line of lines) take(line)
   })
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`)
 }
