@@ -42,7 +42,7 @@ function references({ transaction, reference, number }: StatementLine): Xml {
     'Refs',
     leaf('AcctSvcrRef', identifier(transaction)),
     leaf('EndToEndId', fits(reference) ? reference : undefined),
-    fits(number) ? element('Prtry', leaf('Tp', 'NUMBER'), leaf('Ref', number)) : none,
+    number && fits(number) ? element('Prtry', leaf('Tp', 'NUMBER'), leaf('Ref', number)) : none,
   )
 }
 

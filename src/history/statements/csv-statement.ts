@@ -51,11 +51,13 @@ function entryFields(line: StatementLine, { account }: Statement): string[] {
   ]
 }
 
+/** Given a delimiter of records, the library would leave a bare line feed in a field unquoted. */
+const csvOptions = { record_delimiter: 'windows', quote_record_delimiter: true }
 const emptyFields = columns.map(() => '')
 
 function csvRow(fields: string[]): string {
   const row = [...fields, ...emptyFields.slice(fields.length)]
-  return stringify([row], { record_delimiter: 'windows' })
+  return stringify([row], csvOptions)
 }
 
 /**
