@@ -43,8 +43,8 @@ function foldCharacter(character: string): string {
 }
 
 function nearestOf(character: string): string {
-  if (/[\s\p{Cc}]/u.test(character)) return ' '
   if (/[\p{Cf}\p{M}]/u.test(character)) return ''
+  if (/[\s\p{Cc}]/u.test(character)) return ' '
   if (Object.hasOwn(nearest, character)) return nearest[character]
   const parts = [...character.normalize('NFKD').replace(/\p{M}/gu, '')]
   return parts.map((part) => (winAnsi.has(part) ? part : (nearest[part] ?? '?'))).join('')

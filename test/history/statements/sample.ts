@@ -47,6 +47,36 @@ export const fewLines: StatementLine[] = [
   lineOf({ position: '1-18', amount: 25n, balanceAfter: -50_50n, type: 'reversal' }),
 ]
 
+/** Lines made one at a time; counts those of the last reading. */
+export class CountedLines {
+  readonly #count: number
+  given = 0
+  open = 0
+
+  constructor(count: number) {
+    this.#count = count
+  }
+
+  async *lines(): AsyncIterable<StatementLine> {
+    this.given = 0
+    this.open += 1
+    try {
+      const payment = lineOf({})
+      let balanceAfter = 100_00n
+      for (let seq = 1; seq <= this.#count; seq++) {
+        const side = seq % 2 === 0 ? 'debit' : 'credit'
+        balanceAfter += side === 'credit' ? 3n : -2n
+        this.given += 1
+        const amount = side === 'credit' ? 3n : 2n
+        const texts = { description: `Payment ${seq}`, reference: `R-${seq}` }
+        yield { ...payment, position: `1-${seq}`, side, amount, balanceAfter, ...texts }
+      }
+    } finally {
+      this.open -= 1
+    }
+  }
+}
+
 /** Text as people and attackers write it. */
 export const anyText = fc.string({
   unit: fc.oneof(
