@@ -13,7 +13,7 @@ for (let code = 0x20; code <= 0xff; code++) {
 const nearest: Record<string, string> = {
   ...{ ł: 'l', Ł: 'L', đ: 'd', Đ: 'D', ħ: 'h', Ħ: 'H', ı: 'i', ŧ: 't', Ŧ: 'T', ĸ: 'k' },
   ...{ ŋ: 'n', Ŋ: 'N', ə: 'e', Ə: 'E', ẞ: 'SS' },
-  ...{ '‐': '-', '‑': '-', '‒': '-', '―': '—', '−': '-', '′': "'", '″': '"' },
+  ...{ '‐': '-', '‑': '-', '‒': '-', '―': '—', '−': '-', '′': "'" },
 }
 
 const folded = new Map<string, string>()
@@ -45,7 +45,6 @@ function foldCharacter(character: string): string {
 function nearestOf(character: string): string {
   if (/[\p{Cf}\p{M}]/u.test(character)) return ''
   if (/[\s\p{Cc}]/u.test(character)) return ' '
-  if (Object.hasOwn(nearest, character)) return nearest[character]
   const parts = [...character.normalize('NFKD').replace(/\p{M}/gu, '')]
   return parts.map((part) => (winAnsi.has(part) ? part : (nearest[part] ?? '?'))).join('')
 }

@@ -9,6 +9,8 @@ import { formatMinor } from '../../../src/money.js'
 import { elementsOf, schemaFaults, textsAt, type XmlElement } from './camt053-schema.js'
 import { anyStatement, fewLines, lineOf, statementOf, textOf } from './sample.js'
 
+const details = 'NtryDtls/TxDtls'
+
 t.test('a small statement in camt.053', async (t) => {
   const transaction = '0190a1b2000070008000000000000001'
   const counterAccount = '<Id><Othr><Id>0190a1b2000070008000000000000002</Id></Othr></Id>'
@@ -130,6 +132,32 @@ t.test(
   },
 )
 
+t.test(
+  'long texts go on where there is room, long labels are cut, nothing splits a character',
+  async (t) => {
+    const description = '😀'.repeat(141)
+    const texts = { reference: 'r'.repeat(128), number: 'n'.repeat(64), description }
+    const labels = { category: `${'c'.repeat(34)}😀!`, type: 't'.repeat(64) }
+    const lines = [lineOf({ amount: 1n, balanceAfter: 100_01n, ...texts, ...labels })]
+    const { document, statementElement } = await parsed(statementOf(lines))
+    t.same(schemaFaults(document), [])
+    t.same(textsAt(statementElement, `Ntry/${details}/RmtInf/Ustrd`), [
+      ...[texts.reference, texts.number, '😀'.repeat(140), '😀'],
+    ])
+    t.same(textsAt(statementElement, `Ntry/${details}/Refs/EndToEndId`), [])
+    t.same(textsAt(statementElement, `Ntry/${details}/Refs/Prtry`), [])
+    t.same(textsAt(statementElement, `Ntry/${details}/Purp/Prtry`), [`${'c'.repeat(34)}😀`])
+    t.same(textsAt(statementElement, 'Ntry/BkTxCd/Prtry/Cd'), ['t'.repeat(35)])
+  },
+)
+
+t.test('what XML does not know or would change is replaced or written as an entity', async (t) => {
+  const description = 'a\u0000b\ud800c\uffffd\re]]>f&amp;'
+  const lines = [lineOf({ amount: 1n, balanceAfter: 100_01n, description })]
+  const text = await textOf(writeCamt053(statementOf(lines)))
+  t.match(text, '<Ustrd>a\ufffdb\ufffdc\ufffdd&#xD;e]]&gt;f&amp;amp;</Ustrd>')
+})
+
 t.test('what the schema has no room for is refused before the first piece', async (t) => {
   const { account, servicer } = statementOf([])
   const refused: Partial<Statement>[] = [
@@ -155,12 +183,17 @@ t.test('what the schema has no room for is refused before the first piece', asyn
 
 t.test('lines that change between the two readings are found', async (t) => {
   const [first, second] = fewLines
-  for (const later of [[], [first], [first, second, second]]) {
-    const readings = [[first, second], later]
+  const more = lineOf({ amount: first.amount + 1n, balanceAfter: first.balanceAfter + 1n })
+  for (const [once, again, code] of [
+    [[first, second], [], 'lines_changed'],
+    [[first, second], [first], 'lines_changed'],
+    [[first], [more], 'lines_changed'],
+    [[first], [first, first], 'balance_broken'],
+  ] as [StatementLine[], StatementLine[], string][]) {
+    const readings = [once, again]
     const lines = async function* () {
       yield* readings.shift() as StatementLine[]
     }
-    const code = later.length > 2 ? 'balance_broken' : 'lines_changed'
     await t.rejects(textOf(writeCamt053(statementOf([], { lines }))), { code })
   }
 })
@@ -184,8 +217,6 @@ function onCreditSide(accountClass: AccountClass): (normal: bigint) => bigint {
   const debitNormal = accountClass === 'asset' || accountClass === 'expense'
   return (normal) => (debitNormal ? -normal : normal)
 }
-
-const details = 'NtryDtls/TxDtls'
 
 /** Reference, number and description of an entry, wherever they stand. */
 function shownTexts(entry: XmlElement): string {

@@ -89,6 +89,7 @@ t.test('a long text wraps, is not cut, and stays on one page', async (t) => {
     const rowsOfPage = page.filter((text) => text === '+0.01').length
     const wordsOfPage = page.join('').match(/word/g) ?? []
     t.equal(wordsOfPage.length, rowsOfPage * 60)
+    t.ok(page.filter((text) => /word|x{2}/.test(text)).length <= 58, 'within the margins')
   }
 })
 
