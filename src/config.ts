@@ -42,6 +42,10 @@ const schema = Type.Object({
     maximum: 2_000_000_000,
   }),
   DAYBOOK_HISTORY: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on' }),
+  DAYBOOK_SERVICER_NAME: Type.String({ default: 'Daybook', minLength: 1, maxLength: 140 }),
+  DAYBOOK_SERVICER_BIC: Type.Optional(
+    Type.String({ pattern: '^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$' }),
+  ),
   DAYBOOK_SNAPSHOTS: Type.String({ default: 'postgres' }),
   DAYBOOK_SNAPSHOT_RECORDS: Type.Integer({ default: 1_000_000, minimum: 1 }),
   DAYBOOK_SNAPSHOT_MINUTES: Type.Integer({ default: 60, minimum: 1 }),
@@ -87,6 +91,8 @@ export interface Config {
     inFlightCommandsMax: number
     accountsMax: number
     transactionsMax: number
+    /** Who keeps the accounts, as statements say; an ISO 9362 BIC. */
+    servicer: { name: string; bic?: string }
     /** Whether this process follows the journal and keeps the read models. */
     history: boolean
     /** Undefined: no snapshots are made or used. */
@@ -139,6 +145,10 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       inFlightCommandsMax: env.DAYBOOK_IN_FLIGHT_MAX,
       accountsMax: env.DAYBOOK_ACCOUNTS_MAX,
       transactionsMax: env.DAYBOOK_TRANSACTIONS_MAX,
+      servicer: {
+        name: env.DAYBOOK_SERVICER_NAME,
+        ...(env.DAYBOOK_SERVICER_BIC === undefined ? {} : { bic: env.DAYBOOK_SERVICER_BIC }),
+      },
       history: env.DAYBOOK_HISTORY === 'on',
       snapshots: snapshotSettings(env),
     },

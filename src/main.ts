@@ -33,6 +33,7 @@ async function main(): Promise<void> {
     {
       clock: node.clock,
       currencies: new CurrencyList(config.book.extraCurrencies),
+      servicer: config.process.servicer,
       serving: () => node.serving,
     },
     {

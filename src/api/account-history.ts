@@ -1,6 +1,8 @@
+import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
-import { type AccountClass, accountClasses, isDebitNormal } from '../actors/accounts.js'
+import type { AccountClass } from '../actors/accounts.js'
+import { parseDay } from '../clock.js'
 import {
   type AccountEntry,
   effectiveBalance,
@@ -9,18 +11,20 @@ import {
   readEntries,
   recordedBalance,
 } from '../history/account-history.js'
+import { accountStatement, onNormalSide, transactionsOf } from '../history/account-statement.js'
 import type { HistoryQueries } from '../history/history-pool.js'
+import { statementFormats } from '../history/statements/statement-formats.js'
 import { findTransactions, type HistoryTransactionView } from '../history/transaction-history.js'
 import type { RecordKind } from '../journal/record.js'
 import { formatKey } from '../key.js'
 import { formatMinor } from '../money.js'
 import { type ApiParts, contextOf } from './context.js'
-import { ApiError } from './errors.js'
+import { ApiError, invalidField } from './errors.js'
 import { momentField, rangeFields } from './history-moment.js'
 import { askedPage, listMeta, nextCursor, type Paging, readHistory } from './history-page.js'
-import { BalanceQuery, EntriesQuery, type Entry } from './history-schemas.js'
+import { BalanceQuery, EntriesQuery, type Entry, StatementQuery } from './history-schemas.js'
 import { formatPosition } from './position.js'
-import { balanceAt, entriesRead } from './responses.js'
+import { balanceAt, entriesRead, statementRead } from './responses.js'
 import { KeyText } from './schemas.js'
 import { keyField } from './transaction-input.js'
 import { shownType } from './transaction-view.js'
@@ -64,11 +68,7 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
           limit: page.limit + 1,
         })
         const shown = entries.slice(0, page.limit)
-        const ids = [...new Set(shown.map(({ transaction }) => transaction))]
-        const times = shown.map(({ place }) => place.timeMs)
-        const recorded = { fromMs: Math.min(...times), toMs: Math.max(...times) }
-        const found =
-          ids.length === 0 ? [] : await findTransactions(queries, { tenant, ids, range: recorded })
+        const found = await findTransactions(queries, { tenant, ...transactionsOf(shown) })
         const transactions = new Map(found.map((transaction) => [transaction.id, transaction]))
         const places = entries.map(({ place }) => ({
           place: [place.timeMs, place.stream, place.seq, place.nr],
@@ -118,6 +118,56 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
       })
     },
   )
+
+  app.get(
+    '/v1/accounts/:id/statement',
+    {
+      schema: {
+        summary: 'Statement of an account',
+        operationId: 'readStatement',
+        tags: ['history'],
+        description:
+          'What was recorded from day to day (UTC), with opening and closing balance, as JSON, CSV, ' +
+          'camt.053.001.08 or PDF. It is streamed: one that breaks off is not whole.',
+        params: Params,
+        querystring: StatementQuery,
+        response: statementRead,
+      },
+    },
+    async (request, reply) => {
+      const { tenant } = contextOf(request)
+      const id = formatKey(keyField(tenant, request.params.id, 'id'))
+      const { from, to, format = 'json', minPosition } = request.query
+      const fromDay = dayOfField(from, 'from')
+      const toDay = dayOfField(to, 'to')
+      if (fromDay > toDay) throw invalidField('to', 'is before `from`')
+      const statement = await readHistory(parts, minPosition, async (queries, pool) =>
+        accountStatement(pool, queries, {
+          ...{ tenant, fromDay, toDay },
+          account: await accountOf(queries, tenant, id),
+          servicer: parts.servicer,
+          createdAtMs: parts.clock.now(),
+        }),
+      )
+      const { contentType, fileExtension, write } = statementFormats[format]
+      const file = `statement-${from}-${to}${fileExtension}`
+      void reply.header('content-type', contentType)
+      void reply.header('content-disposition', `attachment; filename="${file}"`)
+      // Pieces are text or bytes; in object mode a stream would not count their length.
+      const pieces = Readable.from(bytesOf(write(statement)), { objectMode: false })
+      return await reply.send(pieces)
+    },
+  )
+}
+
+async function* bytesOf(pieces: AsyncIterable<Buffer | string>): AsyncIterable<Buffer> {
+  for await (const piece of pieces) yield Buffer.from(piece as string)
+}
+
+function dayOfField(text: string, field: string): number {
+  const day = parseDay(text)
+  if (day === undefined) throw invalidField(field, 'is no date that there is')
+  return day
 }
 
 async function accountOf(
@@ -158,6 +208,5 @@ export function shownBalance(
   { accountClass, scale }: Pick<HistoryAccount, 'accountClass' | 'scale'>,
   balance: bigint,
 ): string {
-  const debitNormal = isDebitNormal(accountClasses.indexOf(accountClass as AccountClass))
-  return formatMinor(debitNormal ? balance : -balance, scale)
+  return formatMinor(onNormalSide({ accountClass }, balance), scale)
 }

@@ -18,7 +18,12 @@ export async function apiPages(): Promise<Record<string, string>> {
 async function openapiDocument(): Promise<object> {
   const status = { phase: 'created', ...notStarted } as const
   const app = await buildServer(
-    { clock: systemClock, currencies: new CurrencyList([]), serving: () => undefined },
+    {
+      clock: systemClock,
+      currencies: new CurrencyList([]),
+      servicer: { name: 'Daybook' },
+      serving: () => undefined,
+    },
     {
       status: () => status,
       shardMetrics: async () => [],

@@ -12,6 +12,8 @@ import { ApiError } from './errors.js'
 export interface ApiParts {
   clock: Clock
   currencies: CurrencyList
+  /** Who keeps the accounts, as statements say. */
+  servicer: { name: string; bic?: string }
   /** The router and the journal once the node serves; undefined before. */
   serving(): ServingParts | undefined
 }

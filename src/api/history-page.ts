@@ -66,11 +66,11 @@ export function nextCursor<Query extends PageFields>(
 export async function readHistory<T>(
   parts: ApiParts,
   minPosition: string | undefined,
-  read: (queries: HistoryQueries) => Promise<T>,
+  read: (queries: HistoryQueries, pool: HistoryPool) => Promise<T>,
 ): Promise<T> {
   const history = historyOf(parts)
   try {
-    return await history.read(positionOf(minPosition), read)
+    return await history.read(positionOf(minPosition), (queries) => read(queries, history))
   } catch (error) {
     if (!(error instanceof HistoryFault)) throw error
     throw new ApiError(error.code === 'too_many_reads' ? 'overloaded' : error.code, error.message)

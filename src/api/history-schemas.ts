@@ -1,6 +1,10 @@
 import { Type } from 'typebox'
 import { accountClasses, accountStatuses } from '../actors/accounts.js'
 import {
+  type StatementFormatName,
+  statementFormats,
+} from '../history/statements/statement-formats.js'
+import {
   boundedText,
   CurrencyCode,
   DayText,
@@ -59,6 +63,18 @@ export const EntriesQuery = Type.Object(
 export const BalanceQuery = Type.Object(
   {
     at: Moment,
+    minPosition: Type.Optional(MinPosition),
+  },
+  strict,
+)
+
+export const StatementQuery = Type.Object(
+  {
+    from: DayText,
+    to: DayText,
+    format: Type.Optional(
+      oneOf(Object.keys(statementFormats) as StatementFormatName[], 'json if it is not given'),
+    ),
     minPosition: Type.Optional(MinPosition),
   },
   strict,

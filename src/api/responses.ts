@@ -1,4 +1,6 @@
+import type { Readable } from 'node:stream'
 import { type TSchema, Type } from 'typebox'
+import { statementFormats } from '../history/statements/statement-formats.js'
 import { AccountList, BalanceAnswer, EntryList, TransactionList } from './history-schemas.js'
 import { Account, oneOf, Transaction } from './schemas.js'
 import { type ErrorCode, errorKinds, wantsRetryAfter } from './statuses.js'
@@ -242,6 +244,21 @@ export const balanceAt = {
 export const accountsListed = {
   200: described(AccountList, 'A page of accounts'),
   ...failures(history),
+}
+
+export const statementRead = {
+  200: described(
+    Type.Unsafe<Readable>({
+      content: Object.fromEntries(
+        Object.values(statementFormats).map(({ contentType }) => [
+          contentType.split(';')[0],
+          { schema: { type: 'string' } },
+        ]),
+      ),
+    }),
+    'The statement',
+  ),
+  ...failures([...history, 'account_not_found']),
 }
 
 const transactionsPage = described(TransactionList, 'A page of transactions')

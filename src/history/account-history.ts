@@ -1,5 +1,5 @@
 import { formatDay } from '../clock.js'
-import type { HistoryQueries } from './history-pool.js'
+import type { HistoryQueries, Positions } from './history-pool.js'
 
 const dayMs = 86_400_000
 
@@ -12,6 +12,9 @@ export interface HistoryAccount {
   striped: boolean
   /** Nothing moved on it before; milliseconds since 1970. */
   createdMs: number
+  name: string | null
+  owner: string | null
+  number: string | null
 }
 
 /** An entry of an account; amounts in minor units. */
@@ -49,6 +52,8 @@ export interface EntryQuery {
   after?: EntryPlace
   descending: boolean
   limit: number
+  /** Nothing after these positions; absent: all that is there. */
+  upTo?: Positions
 }
 
 export async function findAccount(
@@ -58,7 +63,7 @@ export async function findAccount(
 ): Promise<HistoryAccount | undefined> {
   const { rows } = await client.query<HistoryAccount>({
     name: 'history-account',
-    text: `select id, currency, scale, class as "accountClass", striped,
+    text: `select id, currency, scale, class as "accountClass", striped, name, owner, number,
              extract(epoch from created_at)::float8 * 1000 as "createdMs"
            from daybook_history.account where tenant = $1 and id = $2`,
     values: [tenant, id],
@@ -105,7 +110,7 @@ async function entriesWithin(
   { client, followed }: HistoryQueries,
   query: EntryQuery,
 ): Promise<AccountEntry[]> {
-  const { tenant, account, descending, limit, after } = query
+  const { tenant, account, descending, limit, after, upTo } = query
   const direction = descending ? 'desc' : 'asc'
   const compare = descending ? '<' : '>'
   // Moments, not milliseconds to reckon with: the planner leaves out the partitions of other months.
@@ -116,6 +121,7 @@ async function entriesWithin(
     `(select ${entryFields} from daybook_history.entry
       where tenant = $1 and account = $2 and stream = ${stream}
         and recorded_at >= $3 and recorded_at < $4
+        ${upTo === undefined ? '' : `and seq <= ${upTo.get(stream) ?? 0}`}
         ${after === undefined ? '' : afterPlace(stream, compare)}
       order by recorded_at ${direction}, seq ${direction}, nr ${direction} limit $5)`
   const { rows } = await client.query<EntryRow>(

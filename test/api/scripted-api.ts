@@ -34,6 +34,7 @@ export async function scriptedApi(
     {
       clock: shards.clock,
       currencies: new CurrencyList([]),
+      servicer: { name: 'Daybook' },
       serving: () => ({ router: shards.router, journal, history: undefined }),
     },
     {

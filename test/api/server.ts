@@ -82,6 +82,7 @@ export async function startApi(t: Teardown, options: ApiServerOptions = {}): Pro
     {
       clock: node.clock,
       currencies: new CurrencyList(config.book.extraCurrencies),
+      servicer: config.process.servicer,
       serving: () => node.serving,
     },
     {

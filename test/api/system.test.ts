@@ -238,6 +238,7 @@ t.test('a fault of the server is logged whole and answered without internals', a
     {
       clock: systemClock,
       currencies: new CurrencyList([]),
+      servicer: { name: 'Daybook' },
       serving: () => {
         throw new Error('internals of the server')
       },

@@ -31,6 +31,27 @@ for (const shards of ['1', '3']) {
       }
     })
 
+    await t.test('a statement closes with the live balance, in every format', async (t) => {
+      for (const account of done.accounts) {
+        const live = (await api.get(`/v1/accounts/${account}`)).json.data
+        const path = `/v1/accounts/${account}/statement?from=2020-01-01&to=2999-12-31`
+        const { json } = await api.get(path)
+        t.equal(json.openingBalance, '0.00')
+        t.equal(json.closingBalance, live.balances.balance)
+        const entries = await pages(api, `/v1/accounts/${account}/entries`, 'order=asc', done)
+        t.equal(json.lines.length, entries.length)
+        const csv = (await api.get(`${path}&format=csv`)).bytes.toString()
+        const opened = csv.split('\r\n').length - 4
+        t.equal(opened, entries.length, 'beside head, opening, closing and the last line end')
+        const xml = await api.get(`${path}&format=camt053`)
+        t.equal(xml.bytes.toString().match(/<Ntry>/g)?.length ?? 0, entries.length)
+        t.match(xml.headers.get('content-type'), 'application/xml')
+        const pdf = await api.get(`${path}&format=pdf`)
+        t.equal(pdf.bytes.subarray(0, 5).toString(), '%PDF-')
+        t.match(pdf.headers.get('content-disposition'), '.pdf"')
+      }
+    })
+
     await t.test('the list of accounts has each of them with its balance', async (t) => {
       const listed = await pages(api, '/v1/accounts', '', done)
       t.same(listed.map(({ id }) => id).sort(), done.accounts.toSorted())

@@ -17,7 +17,7 @@ export interface Statement {
   /** Who keeps the account: the bank. */
   servicer: { name: string; bic?: string }
   account: StatementAccount
-  /** First and last day, `YYYY-MM-DD`, both included. Lines belong to a day by their effective date. */
+  /** First and last day, `YYYY-MM-DD`, both included. Lines belong to a day by when they were recorded. */
   from: string
   to: string
   /** When the statement was made, milliseconds since 1970. Formats never ask a clock. */
