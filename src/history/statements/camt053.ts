@@ -129,22 +129,22 @@ const amountEnd = 10n ** 18n
 const bicPattern = /^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?$/
 
 function refuseInexpressible(statement: Statement, totals: StatementTotals): void {
-  const { account, servicer } = statement
+  const [reason] = reasonsAgainst(statement, totals)
+  if (reason === undefined) return
+  throw new StatementFault('not_expressible', `camt.053 has no room for ${reason}`)
+}
+
+function* reasonsAgainst(statement: Statement, totals: StatementTotals): Iterable<string> {
+  const { id, openingBalance, account, servicer } = statement
   const { debits, credits, closingBalance } = totals
-  const amounts = [debits.sum + credits.sum, statement.openingBalance, closingBalance]
-  const why = !/^[A-Z]{3}$/.test(account.currency)
-    ? `the currency ${account.currency}: it is not of three letters`
-    : account.scale > 5
-      ? `${account.scale} decimals of ${account.currency}`
-      : amounts.some((amount) => magnitude(amount) >= amountEnd)
-        ? 'a balance or sum of more than 18 digits'
-        : !/^.{1,35}$/u.test(identifier(statement.id))
-          ? `the id ${statement.id}: it is not of 1 to 35 characters`
-          : servicer.bic !== undefined && !bicPattern.test(servicer.bic)
-            ? `the BIC ${servicer.bic}: it is none`
-            : undefined
-  if (why === undefined) return
-  throw new StatementFault('not_expressible', `camt.053 has no room for ${why}`)
+  const { currency, scale } = account
+  if (!/^[A-Z]{3}$/.test(currency)) yield `the currency ${currency}: it is not of three letters`
+  if (scale > 5) yield `${scale} decimals of ${currency}`
+  const amounts = [debits.sum + credits.sum, openingBalance, closingBalance]
+  if (amounts.some((amount) => magnitude(amount) >= amountEnd)) yield 'more than 18 digits'
+  if (!/^.{1,35}$/u.test(identifier(id))) yield `the id ${id}: it is not of 1 to 35 characters`
+  const { bic } = servicer
+  if (bic !== undefined && !bicPattern.test(bic)) yield `the BIC ${bic}: it is none`
 }
 
 /** The sum of credits is the same if all the others are. */

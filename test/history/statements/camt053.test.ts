@@ -184,7 +184,10 @@ t.test('what the schema has no room for is refused before the first piece', asyn
 t.test('lines that change between the two readings are found', async (t) => {
   const [first, second] = fewLines
   const more = lineOf({ amount: first.amount + 1n, balanceAfter: first.balanceAfter + 1n })
+  const debit = (amount: bigint, balanceAfter: bigint) =>
+    lineOf({ side: 'debit', amount, balanceAfter })
   for (const [once, again, code] of [
+    [[debit(2n, 99_98n)], [debit(1n, 99_99n), debit(1n, 99_98n)], 'lines_changed'],
     [[first, second], [], 'lines_changed'],
     [[first, second], [first], 'lines_changed'],
     [[first], [more], 'lines_changed'],
