@@ -16,6 +16,7 @@ import type { HistoryQueries } from '../history/history-pool.js'
 import { statementFormats } from '../history/statements/statement-formats.js'
 import { findTransactions, type HistoryTransactionView } from '../history/transaction-history.js'
 import type { RecordKind } from '../journal/record.js'
+import { transactionType } from '../journal/transaction-type.js'
 import { formatKey } from '../key.js'
 import { formatMinor } from '../money.js'
 import { type ApiParts, contextOf } from './context.js'
@@ -27,7 +28,6 @@ import { formatPosition } from './position.js'
 import { balanceAt, entriesRead, statementRead } from './responses.js'
 import { KeyText } from './schemas.js'
 import { keyField } from './transaction-input.js'
-import { shownType } from './transaction-view.js'
 
 const Params = Type.Object({ id: KeyText })
 
@@ -198,7 +198,7 @@ function shownEntry(
     currency: account.currency,
     balance: shownBalance(account, entry.balance),
     recordedAt: new Date(place.timeMs).toISOString(),
-    type: made && shownType(made.kind as RecordKind, made.remaining !== undefined),
+    type: made && transactionType(made.kind as RecordKind, made.remaining !== undefined),
     ...{ reference, description, category, number, code },
   }
 }

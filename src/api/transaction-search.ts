@@ -9,6 +9,7 @@ import {
   type TransactionFilter,
 } from '../history/transaction-history.js'
 import { RecordKind } from '../journal/record.js'
+import { transactionType } from '../journal/transaction-type.js'
 import { formatKey } from '../key.js'
 import { formatMinor, toMinor } from '../money.js'
 import { type ApiParts, contextOf } from './context.js'
@@ -25,7 +26,7 @@ import {
 import { TransactionSearch, TransactionsQuery } from './history-schemas.js'
 import { transactionsFound, transactionsListed } from './responses.js'
 import { decimalField, keyField } from './transaction-input.js'
-import { shownStatus, shownType, type TransactionView } from './transaction-view.js'
+import { shownStatus, type TransactionView } from './transaction-view.js'
 
 /** What a search may ask for, in the query or in the body. */
 type Search = Omit<Static<typeof TransactionSearch>, 'limit' | 'code'> & {
@@ -165,7 +166,7 @@ function shownTransaction(row: HistoryTransactionView): TransactionView {
   const { code, reference, description, category, number, metadata } = row
   return {
     ...{ id, name },
-    type: shownType(kind as RecordKind, remaining !== undefined),
+    type: transactionType(kind as RecordKind, remaining !== undefined),
     status: shownStatus(state),
     target,
     postings: row.postings.map(({ debit, credit, amount, currency, scale }) => ({

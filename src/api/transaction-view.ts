@@ -13,6 +13,7 @@ import {
   type TransactionBody,
   viewRecord,
 } from '../journal/record.js'
+import { transactionType } from '../journal/transaction-type.js'
 import { formatKey, keyFromBytes } from '../key.js'
 import { formatMinor } from '../money.js'
 import { formatPosition } from './position.js'
@@ -34,7 +35,7 @@ export function transactionView(
   return {
     id: formatKey(record.id),
     name,
-    type: shownType(kind, record.pending),
+    type: transactionType(kind, record.pending),
     status: shownStatus(state),
     target: body.target && formatKey(keyFromBytes(body.target, 0)),
     postings: shownPostings(kind, body).map(([debit, credit, amount, currency, scale]) => ({
@@ -96,24 +97,6 @@ export function recordedTransaction(words: Uint32Array): RecordedTransaction {
 function shownPostings(kind: RecordKind, body: TransactionBody): PostingBody[] {
   if (kind !== RecordKind.holdVoided) return body.postings
   return body.postings.filter(([, , amount]) => amount > 0n)
-}
-
-/** What a record of that kind made; `hold` says whether it reserves first. */
-export function shownType(kind: RecordKind, hold: boolean): TransactionView['type'] {
-  switch (kind) {
-    case RecordKind.posting:
-      return 'transaction'
-    case RecordKind.transaction:
-      return hold ? 'hold' : 'transaction'
-    case RecordKind.holdPosted:
-      return 'post'
-    case RecordKind.holdVoided:
-      return 'void'
-    case RecordKind.reversal:
-      return 'reversal'
-    default:
-      throw new RangeError(`a record of kind ${kind} is not a transaction`)
-  }
 }
 
 const statuses: Record<number, TransactionView['status']> = {

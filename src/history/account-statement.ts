@@ -1,6 +1,8 @@
 import { v7 } from 'uuid'
 import { type AccountClass, accountClasses, isDebitNormal } from '../actors/accounts.js'
 import { formatDay } from '../clock.js'
+import type { RecordKind } from '../journal/record.js'
+import { transactionType } from '../journal/transaction-type.js'
 import {
   type AccountEntry,
   type EntryPlace,
@@ -86,7 +88,8 @@ async function withTransactions(
   const found = await findTransactions(queries, { tenant, ...transactionsOf(entries) })
   const transactions = new Map(found.map((transaction) => [transaction.id, transaction]))
   return entries.map(({ place, transaction, amount, balance, effectiveDate, counterAccount }) => {
-    const { reference, description, category, number, code } = transactions.get(transaction) ?? {}
+    const made = transactions.get(transaction)
+    const { reference, description, category, number, code } = made ?? {}
     return {
       position: `${place.stream}-${place.seq}`,
       side: amount > 0n ? 'debit' : 'credit',
@@ -94,6 +97,9 @@ async function withTransactions(
       balanceAfter: onNormalSide(account, balance),
       recordedAtMs: place.timeMs,
       ...{ transaction, effectiveDate, counterAccount },
+      ...(made === undefined
+        ? {}
+        : { type: transactionType(made.kind as RecordKind, made.remaining !== undefined) }),
       ...(reference === undefined ? {} : { reference }),
       ...(description === undefined ? {} : { description }),
       ...(category === undefined ? {} : { category }),

@@ -1,3 +1,4 @@
+import { dayOf, formatDay } from '../../clock.js'
 import { amountLeaf, identifier, otherId } from './camt053-parts.js'
 import type { StatementAccount, StatementLine } from './statement.js'
 import { cut, element, leaf, split, type Xml } from './xml.js'
@@ -8,7 +9,7 @@ const textCharactersMax = 140
 
 /** An `Ntry` with one transaction: every posting is an entry of its own. */
 export function entry(line: StatementLine, account: StatementAccount): Xml {
-  const { position, type, transaction, effectiveDate } = line
+  const { position, type, transaction, effectiveDate, recordedAtMs } = line
   return element(
     'Ntry',
     leaf('NtryRef', cut(position, labelCharactersMax)),
@@ -16,7 +17,7 @@ export function entry(line: StatementLine, account: StatementAccount): Xml {
     leaf('CdtDbtInd', directionOf(line)),
     leaf('RvslInd', type === 'reversal' ? 'true' : undefined),
     element('Sts', leaf('Cd', 'BOOK')),
-    element('BookgDt', leaf('Dt', effectiveDate)),
+    element('BookgDt', leaf('Dt', formatDay(dayOf(recordedAtMs)))),
     element('ValDt', leaf('Dt', effectiveDate)),
     leaf('AcctSvcrRef', identifier(transaction)),
     element('BkTxCd', element('Prtry', leaf('Cd', bankCode(line)))),

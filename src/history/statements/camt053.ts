@@ -18,8 +18,8 @@ import { cut, element, leaf, type Xml, xmlDeclaration } from './xml.js'
  * account at another bank (asset) is `DBIT` while there is money in it: the mirror of what that
  * bank's own statement says.
  *
- * `BookgDt` and `ValDt` are both the effective date, for it is the day on which the books count the
- * entry and by which it belongs to this statement; when it was recorded is in `RltdDts`.
+ * `BookgDt` is the day (UTC) on which the entry was recorded, by which it belongs to this statement,
+ * and `ValDt` the day on which it took effect; the moment of recording is in `RltdDts`.
  *
  * Throws a StatementFault: `not_expressible`, before the first piece, if the schema has no room for
  * the currency (three letters, at most 5 decimals), for an amount (18 digits), the id or the BIC;

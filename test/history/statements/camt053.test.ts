@@ -43,7 +43,7 @@ t.test('a small statement in camt.053', async (t) => {
     `<RltdPties><DbtrAcct>${counterAccount}</DbtrAcct></RltdPties>${recorded}`,
     '</TxDtls></NtryDtls></Ntry>\n',
     '<Ntry><NtryRef>2-3</NtryRef><Amt Ccy="EUR">2150.75</Amt><CdtDbtInd>DBIT</CdtDbtInd>',
-    '<Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>2026-01-06</Dt></BookgDt>',
+    '<Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>2026-01-05</Dt></BookgDt>',
     `<ValDt><Dt>2026-01-06</Dt></ValDt><AcctSvcrRef>${transaction}</AcctSvcrRef>`,
     '<BkTxCd><Prtry><Cd>42</Cd></Prtry></BkTxCd>',
     `<NtryDtls><TxDtls><Refs><AcctSvcrRef>${transaction}</AcctSvcrRef>`,
