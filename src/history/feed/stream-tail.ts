@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.js'
 import type { DigestChain } from '../../journal/batch.js'
 import { emptyDigest } from '../../journal/digest.js'
 import { Replay } from '../../journal/replay.js'
-import type { JournalSession } from '../../journal/session.js'
+import { JournalFault, type JournalSession } from '../../journal/session.js'
 import {
   chunkRecordsMax,
   chunksAfter,
@@ -15,6 +15,8 @@ export interface TailOptions {
   stream: number
   /** The records after this seq are read; it may be in the middle of a chunk, and 0. */
   afterSeq: number
+  /** Of the journal at `afterSeq`, if that is the end of a chunk: what follows must go on from it. */
+  digest?: Buffer | undefined
   chain: DigestChain
   clock: Pick<Clock, 'schedule'>
   signal: AbortSignal
@@ -24,11 +26,16 @@ export interface TailOptions {
   pollDelayMs?: number
 }
 
-/** What one statement has read, to be dealt with as a whole. */
+/**
+ * What one statement has read, to be dealt with as a whole. One without anything new says that the
+ * head was looked at.
+ */
 export interface TailBatch {
   events: FeedEvent[]
-  /** Seq of the last record read; it, and others, may have no event. */
+  /** Seq of the last record read, the last of a chunk; it, and others, may have no event. */
   seq: number
+  /** Of that chunk. */
+  digest: Buffer
   /** Seq of the last record committed when this was read. */
   head: number
 }
@@ -48,12 +55,13 @@ const pollDelayMsDefault = 50
 
 /**
  * The committed records of a stream after a position as events, batch by batch, and then those that
- * are committed later, until the signal says to stop. The digest chain is proved from the chunk on in
- * which the position is; what is before it is taken at its word.
+ * are committed later, until the signal says to stop. The digest chain is proved from `digest` on, or
+ * else from the chunk in which the position is, whose beginning is taken at its word.
  *
  * Rejects with {@link NoSuchRecordError} if the journal has not, or no more, the record after the
  * position, with {@link PositionAheadError} if the stream ends before it, with `broken_chain` if
- * the journal is damaged, and with whatever Postgres says. The session is then not to be used again.
+ * the journal is damaged, does not go on from `digest` or has lost its end, and with whatever
+ * Postgres says.
  */
 export async function* streamTail(
   session: TailSession,
@@ -69,7 +77,12 @@ export async function* streamTail(
       if (options.isClosed) return
       await pause(clock, pollDelayMs, signal)
       if (signal.aborted) return
-      head = (await session.readHead(stream)).head
+      const now = await session.readHead(stream)
+      head = now.head
+      if (head > replay.seq) continue
+      // A server that has lost commits, in a failover perhaps, must not look like an idle one.
+      replay.assertEnd(head, now.digest)
+      yield { events: [], seq: delivered, digest: replay.digest, head }
       continue
     }
     const toSeq = Math.min(replay.seq + windowRecords, head)
@@ -77,7 +90,7 @@ export async function* streamTail(
     if (signal.aborted) return
     windowRecords = nextWindow(windowRecords, bytes)
     delivered = Math.max(delivered, replay.seq)
-    yield { events, seq: delivered, head }
+    yield { events, seq: delivered, digest: replay.digest, head }
   }
 }
 
@@ -103,16 +116,22 @@ export async function keptAfter(session: TailSession, stream: number): Promise<n
 /** A replay that begins with the chunk in which the record after the position is. */
 async function replayFrom(
   session: TailSession,
-  { stream, afterSeq, chain }: TailOptions,
+  { stream, afterSeq, digest, chain }: TailOptions,
 ): Promise<{ replay: Replay; head: number }> {
-  const { head, digest } = await session.readHead(stream)
+  const end = await session.readHead(stream)
+  const { head } = end
   if (afterSeq > head) throw new PositionAheadError(stream, { afterSeq, head })
-  if (afterSeq === head) {
-    return { head, replay: new Replay(stream, { seq: head, digest }, chain) }
+  const start = { seq: head, digest: end.digest }
+  if (afterSeq < head) {
+    const around = await chunksAround(session, stream, afterSeq + 1)
+    start.seq = around.afterSeq
+    start.digest = around.afterSeq === 0 ? emptyDigest : around.chunks[0].prev
   }
-  const { afterSeq: seq, chunks } = await chunksAround(session, stream, afterSeq + 1)
-  const prev = seq === 0 ? emptyDigest : chunks[0].prev
-  return { head, replay: new Replay(stream, { seq, digest: prev }, chain) }
+  if (digest !== undefined && !(start.seq === afterSeq && digest.equals(start.digest))) {
+    const reason = 'the journal does not go on from what was delivered'
+    throw new JournalFault('broken_chain', `stream ${stream} after ${afterSeq}: ${reason}`)
+  }
+  return { head, replay: new Replay(stream, start, chain) }
 }
 
 async function readWindow(
