@@ -8,7 +8,7 @@ import type { JournalSession } from './session.js'
 export const windowRecords = 50_000
 
 /** A chunk has at most 7,800 bytes and a record at least 64: within so many seqs one begins. */
-const chunkRecordsMax = 128
+export const chunkRecordsMax = 128
 
 /** The chunks of a stream after seq `afterSeq`, up to and with `toSeq`, read window by window. */
 export async function* readInWindows(
@@ -31,7 +31,7 @@ export interface ChunkStart {
 
 /**
  * The chunks around a record: those of the chunk that holds `seq`, with all parts, and what follows
- * within a chunk's length. Throws if `seq` is in none.
+ * within a chunk's length. Rejects with {@link NoSuchRecordError} if `seq` is in none.
  */
 export async function chunksAround(
   session: Pick<JournalSession, 'readChunks'>,
@@ -45,9 +45,18 @@ export async function chunksAround(
   }
   const at = chunks.findLastIndex((chunk) => chunk.firstSeq <= seq && chunk.part === 0)
   if (at < 0 || chunks[at].firstSeq + chunks[at].n <= seq) {
-    throw new Error(`stream ${stream} has no record ${seq}`)
+    throw new NoSuchRecordError(stream, seq)
   }
   return { afterSeq: chunks[at].firstSeq - 1, chunks: chunks.slice(at) }
+}
+
+/** The journal has no such record, or has it no more. */
+export class NoSuchRecordError extends Error {
+  readonly code = 'no_such_record'
+
+  constructor(stream: number, seq: number) {
+    super(`stream ${stream} has no record ${seq}`)
+  }
 }
 
 /** The first chunks of the records that begin within a chunk's length after `afterSeq`. */
