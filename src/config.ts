@@ -42,6 +42,8 @@ const schema = Type.Object({
     maximum: 2_000_000_000,
   }),
   DAYBOOK_HISTORY: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on' }),
+  REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://' })),
+  DAYBOOK_FEED_LENGTH_MAX: Type.Integer({ default: 1_000_000, minimum: 1000 }),
   DAYBOOK_SERVICER_NAME: Type.String({ default: 'Daybook', minLength: 1, maxLength: 140 }),
   DAYBOOK_SERVICER_BIC: Type.Optional(
     Type.String({ pattern: '^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$' }),
@@ -91,6 +93,8 @@ export interface Config {
     inFlightCommandsMax: number
     accountsMax: number
     transactionsMax: number
+    /** Where events are delivered, and how many stay there of each stream; absent: nowhere. */
+    redis: { url: string; lengthMax: number } | undefined
     /** Who keeps the accounts, as statements say; an ISO 9362 BIC. */
     servicer: { name: string; bic?: string }
     /** Whether this process follows the journal and keeps the read models. */
@@ -145,6 +149,10 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       inFlightCommandsMax: env.DAYBOOK_IN_FLIGHT_MAX,
       accountsMax: env.DAYBOOK_ACCOUNTS_MAX,
       transactionsMax: env.DAYBOOK_TRANSACTIONS_MAX,
+      redis:
+        env.REDIS_URL === undefined
+          ? undefined
+          : { url: env.REDIS_URL, lengthMax: env.DAYBOOK_FEED_LENGTH_MAX },
       servicer: {
         name: env.DAYBOOK_SERVICER_NAME,
         ...(env.DAYBOOK_SERVICER_BIC === undefined ? {} : { bic: env.DAYBOOK_SERVICER_BIC }),

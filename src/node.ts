@@ -342,6 +342,7 @@ export class DaybookNode {
         timeoutMs: process.commitTimeoutMs,
         digestKey: book.digestKey,
         archiveDirectory: process.archiveDirectory,
+        redis: process.redis,
       },
       {
         onTrouble: (message) => this.#log.warn({ history: true }, message),

@@ -3,6 +3,7 @@ import { systemClock } from '../clock.js'
 import { archivedStore } from '../journal/archived-store.js'
 import { digestChain } from '../journal/digest.js'
 import { postgresStore } from '../journal/postgres-session.js'
+import { runRedisFeed } from './feed/run-redis-feed.js'
 import type { FollowerProgress } from './follower.js'
 import { historyDatabase } from './history-database.js'
 import { runFollower } from './run-follower.js'
@@ -14,24 +15,37 @@ export interface HistoryTask {
   digestKey: Uint8Array | undefined
   /** Where archived records are read from. */
   archiveDirectory: string | undefined
+  /** Where events are delivered to. */
+  redis: { url: string; lengthMax: number } | undefined
 }
 
 export type HistoryNews = { progress: FollowerProgress } | { trouble: string }
 
 /** Entry of the thread that follows the journal for the whole process. */
-const { connectionString, timeoutMs, digestKey, archiveDirectory } = workerData as HistoryTask
+const { connectionString, timeoutMs, digestKey, archiveDirectory, redis } =
+  workerData as HistoryTask
 const port = parentPort
 if (port === null) throw new Error('this file is the entry of a worker thread')
 const tell = (news: HistoryNews) => port.postMessage(news)
 
 const database = historyDatabase(connectionString, timeoutMs)
+const parts = {
+  store: archivedStore(postgresStore(database), database, archiveDirectory),
+  chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),
+  clock: systemClock,
+}
+if (redis !== undefined) {
+  const listener = {
+    onTrouble: (error: Error, stream: number) =>
+      tell({ trouble: `stream ${stream} to Redis: ${error.message}` }),
+    onBegun: (stream: number, first: number) =>
+      tell({ trouble: `stream ${stream} begins in Redis with record ${first}` }),
+  }
+  const feedParts = { ...parts, random: Math.random, listener }
+  void runRedisFeed(database, feedParts, { ...redis, timeoutMs })
+}
 await runFollower(
-  {
-    database,
-    store: archivedStore(postgresStore(database), database, archiveDirectory),
-    chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),
-    clock: systemClock,
-  },
+  { ...parts, database },
   {
     onProgress: (progress) => tell({ progress }),
     onTrouble: (error) => tell({ trouble: error.message }),

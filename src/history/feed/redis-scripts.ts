@@ -52,7 +52,7 @@ return 1
 const trimEntriesMax = 1024
 
 /** Arguments of {@link appendScript} before those of the events. */
-export const appendHeadArguments = 5
+const appendHeadArguments = 5
 
 /**
  * Appends events and takes away the oldest. ARGV: the position before and after, the digest after,

@@ -183,7 +183,7 @@ export function pause(
 }
 
 /** A position that the stream has not reached: it is that of another journal, or of a lost one. */
-export class PositionAheadError extends Error {
+class PositionAheadError extends Error {
   readonly code = 'position_ahead'
 
   constructor(stream: number, { afterSeq, head }: { afterSeq: number; head: number }) {
