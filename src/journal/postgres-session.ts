@@ -231,7 +231,8 @@ async function prepareSession(connection: Queries): Promise<void> {
   // Rows are read in the order of their index. A planner that has no statistics yet, as of a
   // journal that was written a moment ago, would sort them, on disk.
   await connection.query(
-    'set synchronous_commit = on; set enable_sort = off; set enable_bitmapscan = off',
+    `select set_config('synchronous_commit', 'on', false), set_config('enable_sort', 'off', false),
+       set_config('enable_bitmapscan', 'off', false)`,
   )
 }
 

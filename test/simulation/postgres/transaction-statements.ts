@@ -21,10 +21,10 @@ export const transactionStatements: readonly Statement[] = [
     },
   },
   {
-    pattern: /^set synchronous_commit = on; set enable_sort = off; set enable_bitmapscan = off$/,
+    pattern: /^select set_config\('synchronous_commit', 'on', false\), set_config\(/,
     kind: 'connect',
     run() {
-      return { tag: 'SET', rows: [] }
+      return { tag: 'SELECT', rows: [{}] }
     },
   },
   {
