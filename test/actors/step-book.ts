@@ -30,7 +30,7 @@ import { keyTextOf, StepLedger } from './step-ledger.js'
 /** Commands under way beside the one that is to meet the step. */
 const othersPerRound = 5
 /** How often commands are sent until the step is met. */
-const attemptsMax = 20
+const attemptsMax = 60
 const stockMin = 3
 
 export interface StepBookOptions {
