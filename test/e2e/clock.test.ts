@@ -62,7 +62,9 @@ async function jumpsClock(t: Test, rounds: FaultRounds): Promise<void> {
     const early = client.transfer({ id: v7({ msecs: clock.now + 15 * minuteMs }) })
     t.equal(await client.send(early), 422, 'an id from the future is refused')
     await jumpTo(start + 2 * hourMs + 10 * minuteMs)
-    t.equal(await client.send(early), 201, 'and taken when its time has come')
+    // The load sends earlier requests again: it may have been faster.
+    const taken = await client.send(early)
+    t.ok(taken === 201 || taken === 200, `and taken when its time has come: ${taken}`)
     await jumpTo(start - 2 * dayMs)
     t.equal(await client.send(early), 200, 'and known when the clock runs back')
     await jumpTo(start + 2 * hourMs - 5 * secondMs)
