@@ -242,6 +242,7 @@ function watchHistory(register: Registry, history: () => FollowerProgress | unde
   watchAll(
     register,
     [
+      ['daybook_history_following', '1 while this process writes the read models', () => 1],
       [
         'daybook_history_lag_records',
         'Records of the journal that the read models do not have yet',

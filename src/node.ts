@@ -118,6 +118,9 @@ export class DaybookNode {
     this.#enter('serving')
     const { history, snapshots } = this.#config.process
     if (history) this.#history = this.#startHistory(connectionString)
+    else if (this.#config.process.redis !== undefined) {
+      this.#log.warn('DAYBOOK_HISTORY is off: nothing is delivered to REDIS_URL')
+    }
     if (snapshots === undefined) return
     this.#keeper = new SnapshotKeeper(
       {
@@ -346,7 +349,11 @@ export class DaybookNode {
       },
       {
         onTrouble: (message) => this.#log.warn({ history: true }, message),
-        onEnd: (error) => this.#log.error({ err: error }, 'nobody follows the journal any more'),
+        onEnd: (error) =>
+          this.#log.error(
+            { err: error },
+            'the thread that follows the journal has ended; it is started again',
+          ),
       },
     )
   }

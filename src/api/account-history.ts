@@ -22,7 +22,14 @@ import { formatMinor } from '../money.js'
 import { type ApiParts, contextOf } from './context.js'
 import { ApiError, invalidField } from './errors.js'
 import { momentField, rangeFields } from './history-moment.js'
-import { askedPage, listMeta, nextCursor, type Paging, readHistory } from './history-page.js'
+import {
+  askedPage,
+  listMeta,
+  nextCursor,
+  type Paging,
+  readHistory,
+  recordPlaceMax,
+} from './history-page.js'
 import { BalanceQuery, EntriesQuery, type Entry, StatementQuery } from './history-schemas.js'
 import { formatPosition } from './position.js'
 import { balanceAt, entriesRead, statementRead } from './responses.js'
@@ -30,6 +37,8 @@ import { KeyText } from './schemas.js'
 import { keyField } from './transaction-input.js'
 
 const Params = Type.Object({ id: KeyText })
+/** Of a record: a smallint of its entries. */
+const sidesMax = 32_767
 
 /** `/v1/accounts/{id}/…`: what has moved on an account, and what it held at a moment. */
 export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
@@ -54,7 +63,8 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
     async (request) => {
       const { tenant } = contextOf(request)
       const id = formatKey(keyField(tenant, request.params.id, 'id'))
-      const paging: Paging = { list: `entries ${id}`, schema: EntriesQuery, placeLength: 4 }
+      const placeMax = [...recordPlaceMax, sidesMax]
+      const paging: Paging = { list: `entries ${id}`, schema: EntriesQuery, placeMax }
       const page = askedPage(request, request.query, paging)
       const { from, to, order, minPosition } = page.query
       const range = rangeFields(from, to)

@@ -5,11 +5,18 @@ import { type ListedAccount, searchAccounts } from '../history/account-search.js
 import { formatMinor } from '../money.js'
 import { shownBalance } from './account-history.js'
 import { type ApiParts, contextOf } from './context.js'
-import { askedPage, listMeta, nextCursor, type Paging, readHistory } from './history-page.js'
+import {
+  askedPage,
+  listMeta,
+  nextCursor,
+  type Paging,
+  readHistory,
+  recordPlaceMax,
+} from './history-page.js'
 import { type AccountList, AccountsQuery } from './history-schemas.js'
 import { accountsListed } from './responses.js'
 
-const paging: Paging = { list: 'accounts', schema: AccountsQuery, placeLength: 3 }
+const paging: Paging = { list: 'accounts', schema: AccountsQuery, placeMax: recordPlaceMax }
 
 /** `/v1/accounts` as a list: newest first, by what they carry. */
 export const accountSearchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (

@@ -36,8 +36,10 @@ export function readCursor<Place>(
   throw invalidField('cursor', 'is not a cursor that this route has given')
 }
 
-/** Whether it is an array of so many whole numbers. */
-export function isPlaceOf<const Length extends number>(length: Length) {
-  return (place: unknown): place is number[] & { length: Length } =>
-    Array.isArray(place) && place.length === length && place.every(Number.isSafeInteger)
+/** Whether it is an array of whole numbers from 0 to those of `most`, one for each. */
+export function isPlaceWithin(most: readonly number[]) {
+  return (place: unknown): place is number[] =>
+    Array.isArray(place) &&
+    place.length === most.length &&
+    place.every((value, index) => Number.isSafeInteger(value) && value >= 0 && value <= most[index])
 }

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { TSchema } from 'typebox'
 import { HistoryFault, type HistoryPool, type HistoryQueries } from '../history/history-pool.js'
 import { type ApiParts, servingPartsOf } from './context.js'
-import { isPlaceOf, readCursor, writeCursor } from './cursor.js'
+import { isPlaceWithin, readCursor, writeCursor } from './cursor.js'
 import { ApiError, invalidField } from './errors.js'
 import { limitOf } from './history-schemas.js'
 import { formatPosition } from './position.js'
@@ -21,21 +21,24 @@ export interface AskedPage<Query> {
   limit: number
 }
 
+/** Time in milliseconds since 1970, stream, and seq of a record. */
+export const recordPlaceMax = [Date.UTC(9999, 11, 31), 2 ** 31 - 1, Number.MAX_SAFE_INTEGER]
+
 /** How a list is paged. */
 export interface Paging {
   /** Of the list, with what is in its path: a cursor of one is of no use to another. */
   list: string
   /** Of the query, or of the body. */
   schema: TSchema
-  /** Whole numbers that say where a row is. */
-  placeLength: number
+  /** Greatest values of the whole numbers that say where a row is. */
+  placeMax: readonly number[]
 }
 
 /** Takes the page apart; a cursor carries all that was asked for, and stands alone. */
 export function askedPage<Query extends PageFields>(
   request: FastifyRequest,
   asked: Query,
-  { list, schema, placeLength }: Paging,
+  { list, schema, placeMax }: Paging,
 ): AskedPage<Query> {
   const { cursor, limit, minPosition, ...filter } = asked
   if (cursor === undefined) return { query: asked, after: undefined, limit: limitOf(limit) }
@@ -43,7 +46,7 @@ export function askedPage<Query extends PageFields>(
   if (field !== undefined) {
     throw invalidField(field, 'is given beside a cursor, which carries what was asked for')
   }
-  const content = readCursor(cursor, list, isPlaceOf(placeLength))
+  const content = readCursor(cursor, list, isPlaceWithin(placeMax))
   if (!request.compileValidationSchema(schema)(content.asked)) {
     throw invalidField('cursor', 'is not a cursor that this route has given')
   }

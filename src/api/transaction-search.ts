@@ -22,6 +22,7 @@ import {
   nextCursor,
   type Paging,
   readHistory,
+  recordPlaceMax,
 } from './history-page.js'
 import { TransactionSearch, TransactionsQuery } from './history-schemas.js'
 import { transactionsFound, transactionsListed } from './responses.js'
@@ -51,7 +52,7 @@ export const transactionSearchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiPart
       },
     },
     async (request) => {
-      const paging = { list: 'transactions', schema: TransactionsQuery, placeLength: 3 }
+      const paging = { list: 'transactions', schema: TransactionsQuery, placeMax: recordPlaceMax }
       return await found(parts, request, paging, askedPage<Search>(request, request.query, paging))
     },
   )
@@ -68,7 +69,7 @@ export const transactionSearchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiPart
       },
     },
     async (request) => {
-      const paging = { list: 'search', schema: TransactionSearch, placeLength: 3 }
+      const paging = { list: 'search', schema: TransactionSearch, placeMax: recordPlaceMax }
       return await found(parts, request, paging, askedPage<Search>(request, request.body, paging))
     },
   )

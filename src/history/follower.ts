@@ -154,7 +154,7 @@ export class Follower {
     this.#session.close()
   }
 
-  /** Streams with records that are not followed yet, of the first generation that has any. */
+  /** Streams with records to be followed, of the first generation that has any. */
   async #due(): Promise<{ stream: number; head: number }[]> {
     const { rows } = await this.#connection.query<{ id: number; generation: number; head: string }>(
       'select id, generation, head from daybook.stream order by generation, id',

@@ -53,36 +53,39 @@ export class HistoryPool {
     position: { stream: number; seq: number } | undefined,
     read: (queries: HistoryQueries) => Promise<T>,
   ): Promise<T> {
+    const deadline = this.#options.clock.monotonic() + this.#options.timeoutMs
+    let positions: Positions | undefined
+    for (;;) {
+      // Between two looks it has no connection: others may read what is there.
+      const outcome = await this.#withClient(async (client) => {
+        positions ??= await positionsOf(client, position)
+        return await readOnce(client, positions, read)
+      })
+      if (outcome !== behind) return outcome.result
+      if (this.#options.clock.monotonic() >= deadline) {
+        throw new HistoryFault('history_behind', 'the read models have not come that far yet')
+      }
+      await new Promise((resolve) => setTimeout(resolve, pollMs))
+    }
+  }
+
+  async #withClient<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
     if (this.#pool.waitingCount >= waitingReadsMax) {
       throw new HistoryFault('too_many_reads', 'too many reads wait for the read models')
     }
-    const deadline = this.#options.clock.monotonic() + this.#options.timeoutMs
     const client = await this.#pool.connect().catch((error: Error) => {
       throw new HistoryFault('history_unavailable', 'the read models cannot be reached', error)
     })
-    let failure: Error | undefined
+    let hasFailed = true
     try {
-      const positions = position === undefined ? anywhere : await positionsOf(client, position)
-      for (;;) {
-        await client.query('begin isolation level repeatable read read only')
-        const { followed, newestMs } = await followedStreams(client)
-        if (reaches(followed, positions)) {
-          const result = await read({ client, followed, newestMs })
-          await client.query('commit')
-          return result
-        }
-        await client.query('rollback')
-        if (this.#options.clock.monotonic() >= deadline) {
-          throw new HistoryFault('history_behind', 'the read models have not come that far yet')
-        }
-        await new Promise((resolve) => setTimeout(resolve, pollMs))
-      }
+      const result = await work(client)
+      hasFailed = false
+      return result
     } catch (error) {
-      failure = error as Error
-      throw asFault(failure)
+      throw asFault(error as Error)
     } finally {
       // A session in which something has failed may be in a transaction still.
-      client.release(failure !== undefined)
+      client.release(hasFailed)
     }
   }
 
@@ -99,6 +102,25 @@ export interface HistoryQueries {
   newestMs: number
 }
 
+/** The read models are not as far as a read wants them. */
+const behind = Symbol('behind')
+
+async function readOnce<T>(
+  client: pg.ClientBase,
+  positions: Positions,
+  read: (queries: HistoryQueries) => Promise<T>,
+): Promise<{ result: T } | typeof behind> {
+  await client.query('begin isolation level repeatable read read only')
+  const { followed, newestMs } = await followedStreams(client)
+  if (!reaches(followed, positions)) {
+    await client.query('rollback')
+    return behind
+  }
+  const result = await read({ client, followed, newestMs })
+  await client.query('commit')
+  return { result }
+}
+
 const anywhere: Positions = new Map()
 
 /**
@@ -107,8 +129,10 @@ const anywhere: Positions = new Map()
  */
 async function positionsOf(
   client: pg.ClientBase,
-  { stream, seq }: { stream: number; seq: number },
+  position: { stream: number; seq: number } | undefined,
 ): Promise<Positions> {
+  if (position === undefined) return anywhere
+  const { stream, seq } = position
   const { rows } = await client.query<{ id: number; head: string }>({
     name: 'history-heads',
     text: 'select id, head from daybook.stream where not closed',

@@ -4,32 +4,28 @@ import type { HistoryNews, HistoryTask } from './history-worker.js'
 
 export interface HistoryListener {
   onTrouble(message: string): void
-  /** The thread has ended by itself. */
+  /** The thread has ended by itself; it is started again. */
   onEnd(error: Error): void
 }
 
+/** After a thread has ended by itself. */
+const restartMs = 1000
+
 /** The thread that follows the journal; posting does not need it. */
 export class HistoryThread {
-  readonly #worker: Worker
+  readonly #task: HistoryTask
+  readonly #listener: HistoryListener
+  #worker: Worker
   #progress: FollowerProgress | undefined
   #isStopping = false
 
   constructor(task: HistoryTask, listener: HistoryListener) {
-    this.#worker = new Worker(new URL('./history-worker.js', import.meta.url), {
-      workerData: task,
-      name: 'history',
-    })
-    this.#worker.on('message', (news: HistoryNews) => {
-      if ('progress' in news) this.#progress = news.progress
-      else listener.onTrouble(news.trouble)
-    })
-    this.#worker.on('error', (error) => listener.onEnd(error as Error))
-    this.#worker.on('exit', (code) => {
-      if (!this.#isStopping && code !== 0) listener.onEnd(new Error(`it ended with code ${code}`))
-    })
+    this.#task = task
+    this.#listener = listener
+    this.#worker = this.#start()
   }
 
-  /** As it was a moment ago; undefined while another process follows, or before the first look. */
+  /** As it was a moment ago; undefined while this process does not follow, for whatever reason. */
   get progress(): FollowerProgress | undefined {
     return this.#progress
   }
@@ -38,5 +34,28 @@ export class HistoryThread {
   async stop(): Promise<void> {
     this.#isStopping = true
     await this.#worker.terminate()
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL('./history-worker.js', import.meta.url), {
+      workerData: this.#task,
+      name: 'history',
+    })
+    worker.on('message', (news: HistoryNews) => {
+      if ('progress' in news) {
+        this.#progress = news.progress
+        return
+      }
+      if ('trouble' in news) this.#progress = undefined
+      this.#listener.onTrouble('trouble' in news ? news.trouble : news.warning)
+    })
+    worker.on('error', (error) => this.#listener.onEnd(error as Error))
+    worker.on('exit', () => {
+      this.#progress = undefined
+      setTimeout(() => {
+        if (!this.#isStopping) this.#worker = this.#start()
+      }, restartMs).unref()
+    })
+    return worker
   }
 }

@@ -19,7 +19,12 @@ export interface HistoryTask {
   redis: { url: string; lengthMax: number } | undefined
 }
 
-export type HistoryNews = { progress: FollowerProgress } | { trouble: string }
+export type HistoryNews =
+  | { progress: FollowerProgress }
+  /** The follower has stopped, and tries again. */
+  | { trouble: string }
+  /** Of the feed. */
+  | { warning: string }
 
 /** Entry of the thread that follows the journal for the whole process. */
 const { connectionString, timeoutMs, digestKey, archiveDirectory, redis } =
@@ -37,9 +42,9 @@ const parts = {
 if (redis !== undefined) {
   const listener = {
     onTrouble: (error: Error, stream: number) =>
-      tell({ trouble: `stream ${stream} to Redis: ${error.message}` }),
+      tell({ warning: `stream ${stream} to Redis: ${error.message}` }),
     onBegun: (stream: number, first: number) =>
-      tell({ trouble: `stream ${stream} begins in Redis with record ${first}` }),
+      tell({ warning: `stream ${stream} begins in Redis with record ${first}` }),
   }
   const feedParts = { ...parts, random: Math.random, listener }
   void runRedisFeed(database, feedParts, { ...redis, timeoutMs })

@@ -10,7 +10,9 @@ t.test('what is asked for and cannot be is refused, with the field', async (t) =
   const other = (await api.get('/v1/transactions?limit=1')).json.meta.cursor
   const cursor = (await api.get(`${entries}?limit=1`)).json.meta.cursor
   const changed = Buffer.from('["transactions",{"account":{"or":1}},[1,2,3]]').toString('base64url')
+  const beyond = Buffer.from('["transactions",{},[9007199254740991,1,1]]').toString('base64url')
   const wrong: [path: string, field: string][] = [
+    [`/v1/transactions?cursor=${beyond}`, 'cursor'],
     [`${entries}?limit=0`, 'limit'],
     [`${entries}?limit=x`, 'limit'],
     [`${entries}?from=yesterday`, 'from'],

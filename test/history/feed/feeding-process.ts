@@ -19,7 +19,7 @@ const program = `
   const parts = { store, chain: digestChain(), clock: systemClock, random: Math.random, listener }
   const feed = new RedisFeed(options, parts)
   setInterval(() => {}, 1e6)
-  console.log('feeding')
+  process.stdout.write('feeding\\n')
   await feed.run(new AbortController().signal)`
 
 /** Another process that delivers a book into Redis until it is killed. */
