@@ -119,6 +119,8 @@ t.test('a balance is as it was recorded, or as it was effective', async (t) => {
   t.match(await at('2026-01-03'), { balance: '6.00' })
   t.match(await at('2998-12-31'), { balance: '2.00' }, 't4 today, and not yet the one in 2999')
   t.match(await at('2999-01-01'), { balance: '7.00' })
+  t.match(await at('0001-01-01'), { balance: '0.00' })
+  t.match(await at('9999-12-31'), { balance: '7.00' })
   t.match(await at('2020-01-01T00:00:00Z'), { balance: '0.00', by: 'recorded' })
   t.match(await at('2998-12-31T12:00:00+01:00'), { balance: '7.00' }, 'all of it is recorded')
 })
