@@ -63,6 +63,7 @@ async function measureBuild(connectionString: string, records: number): Promise<
     digestKey: undefined,
     archiveDirectory: undefined,
     snapshots: { kind: 'postgres', connectionString, timeoutMs: connectTimeoutMs },
+    transactionsMax: 1e9,
     keep: 3,
     share: 1,
   })

@@ -5,11 +5,13 @@ import type { Logger } from 'pino'
 import { Router } from './actors/router.js'
 import type { RecoveryPlan } from './actors/shard-recovery.js'
 import { connectPeers, type ShardFault, ShardThread } from './actors/shard-thread.js'
+import type { SlotDigest } from './actors/slot-digests.js'
 import type { ServingParts } from './api/context.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config, SnapshotSettings } from './config.js'
 import type { FollowerProgress } from './history/follower.js'
 import { HistoryPool } from './history/history-pool.js'
+import { projectedPositions } from './history/history-store.js'
 import { HistoryThread } from './history/history-thread.js'
 import { archivedReader, archivedStore } from './journal/archived-store.js'
 import { digestChain } from './journal/digest.js'
@@ -58,7 +60,9 @@ export interface NodeStatus extends StartStatus {
 }
 
 /** A snapshot is not urgent: while one is built, the node posts as fast as at any other time. */
-const snapshotShare = 0.15
+const snapshotShare = 0.1
+
+const projectedPeriodMs = 200
 
 export class DaybookNode {
   readonly clock: Clock = systemClock
@@ -78,6 +82,8 @@ export class DaybookNode {
   /** A shard cannot go on: nothing may be waited for, and nothing answered. */
   #faulted = false
   #tookOver = false
+  /** When the shards were last told how far the read models have come, on the monotonic clock. */
+  #projectedToldMs = Number.NEGATIVE_INFINITY
   readonly #abort = new AbortController()
 
   /** `onFault` is called when the node cannot go on; the process must then end. */
@@ -160,6 +166,7 @@ export class DaybookNode {
         owner: this.#owner,
         leaseMs: process.leaseMs,
         commitTimeoutMs: process.commitTimeoutMs,
+        projected: () => projectedPositions(database),
         startShard: (plan) => this.#startShard(plan, connectionString),
         enter: (phase) => {
           this.#enter(phase)
@@ -185,6 +192,7 @@ export class DaybookNode {
       digestKey: book.digestKey,
       archiveDirectory: process.archiveDirectory,
       snapshots: snapshotStoreConfig(snapshots, connectionString, process.commitTimeoutMs),
+      transactionsMax: process.transactionsMax,
       keep: snapshots.kept,
       share: snapshotShare,
     }
@@ -227,10 +235,7 @@ export class DaybookNode {
    * Digest of the actors of a slot, or of the parts of striped accounts (slot -1), as `stream` has
    * them after its record `seq`; undefined if that cannot be said now.
    */
-  async digestOf(
-    stream: number,
-    slot: number,
-  ): Promise<{ seq: number; digest: bigint } | undefined> {
+  async digestOf(stream: number, slot: number): Promise<SlotDigest | undefined> {
     const shard = this.serving?.router.streams.indexOf(stream) ?? -1
     return shard < 0 ? undefined : await this.#shards[shard].digestOf(slot)
   }
@@ -348,6 +353,7 @@ export class DaybookNode {
         redis: process.redis,
       },
       {
+        onProjected: (positions) => this.#tellProjected(positions),
         onTrouble: (message) => this.#log.warn({ history: true }, message),
         onEnd: (error) =>
           this.#log.error(
@@ -356,6 +362,14 @@ export class DaybookNode {
           ),
       },
     )
+  }
+
+  /** Tells the shards what they may let go; now and then, for it is needed when memory is full. */
+  #tellProjected(positions: [stream: number, seq: number][]): void {
+    const nowMs = this.clock.monotonic()
+    if (nowMs < this.#projectedToldMs + projectedPeriodMs) return
+    this.#projectedToldMs = nowMs
+    for (const shard of this.#shards) shard.projected(positions)
   }
 
   /** The one place that knows that all shards are in this process. */

@@ -26,6 +26,8 @@ export interface RecoveryOptions<T extends RecoveringShard> extends SettlementPa
   shards: number
   /** Where snapshots are; without it the journal is read from its beginning. */
   snapshots?: SnapshotStore
+  /** How far the read models have come, by stream; without it no transaction is let go meanwhile. */
+  projected?: () => Promise<[stream: number, seq: number][]>
   startShard(plan: RecoveryPlan): T
   /** Called as each phase begins. */
   enter(
@@ -93,10 +95,11 @@ async function warmUp<T extends RecoveringShard>(
       ...(await usableSnapshots(snapshots, book, session, log).finally(() => session.close())),
     )
   }
+  const projected = (await options.projected?.()) ?? []
   enter('warming_up')
   for (const snapshot of [...usable, undefined]) {
     const plans = plansOf(book, options.shards, snapshot)
-    const shards = plans.map((plan) => options.startShard(plan))
+    const shards = plans.map((plan) => options.startShard({ ...plan, projected }))
     const outcomes = await Promise.allSettled(shards.map((shard) => shard.warmUp()))
     const failed = outcomes.flatMap((outcome) =>
       outcome.status === 'rejected' ? [outcome.reason as Error & { code?: string }] : [],

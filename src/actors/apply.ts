@@ -213,11 +213,17 @@ function applyFollowUp(
 ): void {
   const { kind, tenant } = record
   const targetKey = keyFromBytes(body.target, 0)
-  const target = book.transactions.find(tenant, targetKey)
-  if (target < 0 && (book.rebuild === undefined || book.owns(targetKey))) {
-    throw new BookError('a record follows a transaction that the book does not have')
-  }
   const [targetState, ownState] = statesAfter[kind]
+  let target = book.transactions.find(tenant, targetKey)
+  if (target < 0 && (book.rebuild === undefined || book.owns(targetKey))) {
+    const words = Uint32Array.of(targetKey.w0, targetKey.w1, targetKey.w2, targetKey.w3)
+    if (!book.letGo.mayHave(tenant, words, 0)) {
+      throw new BookError('a record follows a transaction that the book does not have')
+    }
+    // What else there is to say of it is in the read models.
+    const nothing = { low: 0, high: 0 }
+    target = book.transactions.add(tenant, targetKey, targetState, nothing, unknownPlace, seq)
+  }
   if (kind === RecordKind.reversal) {
     for (const [index, posting] of body.postings.entries()) {
       const effect = { posted: posting[2], pending: 0n, holds: 0 }
@@ -229,6 +235,9 @@ function applyFollowUp(
   }
   if (ownState !== undefined) remember(book, record, ownState, seq)
 }
+
+/** Of a row that is hollow (transactions.ts). */
+const unknownPlace = { stream: 0, seq: 0 }
 
 /** Moves what a hold's post, void or expiry posts and releases; ends the hold unless it goes on. */
 function settleHold(

@@ -78,6 +78,16 @@ export class BatchExecutor {
         underWay.wait(tenant, words, at + Word.id, again, count - index)
         return
       }
+      const isHeldUp = this.#bench.recalls.holdsUp(
+        tenant,
+        [{ words, at: at + Word.id }],
+        (isKnown) => {
+          if (!isKnown) this.#done(batch, index, notChecked)
+          this.#ordered(batch, words, items, isKnown ? index : index + 1, outputs.nowMs())
+        },
+        count - index,
+      )
+      if (isHeldUp) return
       this.#item(batch, words, at, index, timeMs)
     }
   }
@@ -91,6 +101,10 @@ export class BatchExecutor {
       underWay.wait(tenant, words, at + Word.id, () =>
         this.#item(batch, alone, 0, index, outputs.nowMs()),
       )
+      return
+    }
+    if (!this.#bench.recalls.isSettled(tenant, words, at + Word.id)) {
+      this.#recall(batch, commandAlone(words, at), index)
       return
     }
     const known = this.#knownResult(words, at)
@@ -111,6 +125,15 @@ export class BatchExecutor {
     } else {
       this.#done(batch, index, this.#write(words, at, timeMs))
     }
+  }
+
+  /** An item whose id may have been let go waits until that is known. */
+  #recall(batch: OpenBatch, alone: Uint32Array, index: number): void {
+    const { recalls, outputs } = this.#bench
+    recalls.holdsUp(alone[Word.tenant], [{ words: alone, at: Word.id }], (isKnown) => {
+      if (isKnown) this.#item(batch, alone, 0, index, outputs.nowMs())
+      else this.#done(batch, index, notChecked)
+    })
   }
 
   #write(words: Uint32Array, at: number, timeMs: number): ItemResult {
@@ -147,7 +170,7 @@ export class BatchExecutor {
 
   /** Carries out all items or none. */
   #atomic(batch: OpenBatch, words: Uint32Array, items: readonly number[], timeMs: number): void {
-    if (this.#joins(batch, words, items)) return
+    if (this.#joins(batch, words, items) || this.#recalls(batch, words, items)) return
     const verdict = this.#judge(words, items, timeMs)
     if (verdict.kind === 'refused') {
       this.#refuse(batch, verdict)
@@ -182,6 +205,19 @@ export class BatchExecutor {
       return true
     }
     return false
+  }
+
+  /** An atomic batch waits while one of its ids may have been let go. */
+  #recalls(batch: OpenBatch, words: Uint32Array, items: readonly number[]): boolean {
+    const { recalls, outputs, book } = this.#bench
+    if (book.letGo.isEmpty) return false
+    const own = items.slice(0, -1).map((at) => ({ words, at: at + Word.id }))
+    const tenant = words[items[0] + Word.tenant]
+    const go = (isKnown: boolean) => {
+      if (isKnown) this.#atomic(batch, words, items, outputs.nowMs())
+      else this.#refuse(batch, { refusal: notChecked.refusal, index: 0, restsOn: 0 })
+    }
+    return recalls.holdsUp(tenant, own, go, own.length)
   }
 
   #coordinate(
@@ -245,7 +281,7 @@ export class BatchExecutor {
       } else if (!book.ownsWords(words, at + Word.id)) {
         return { kind: 'across' }
       } else if (!book.hasRoomFor(newIds + 1)) {
-        refusal = refusalNumber.memory_limit_reached
+        refusal = book.fullRefusal
         restsOn = outputs.lastSeq()
       } else {
         newIds += 1
@@ -294,6 +330,9 @@ export class BatchExecutor {
     frame.words.set(batch.items, word)
   }
 }
+
+/** Of an item whose id may have been let go, while nobody can say so. */
+const notChecked: ItemResult = refusedResult(refusalNumber.old_id_not_checked, 0)
 
 function refusedResult(refusal: number, restsOn: number): ItemResult {
   return { outcome: BatchOutcome.refused, refusal, stream: 0, seq: 0, restsOn }

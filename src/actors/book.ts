@@ -1,7 +1,9 @@
 import { type Key, slotOf, slotOfWords } from '../key.js'
 import { AccountTable } from './accounts.js'
 import { HoldTable } from './holds.js'
+import { LetGo } from './let-go.js'
 import type { Rebuild } from './rebuild.js'
+import { refusalNumber } from './refusals.js'
 import { Reservations } from './reservations.js'
 import { TransactionTable } from './transactions.js'
 
@@ -9,6 +11,13 @@ import { TransactionTable } from './transactions.js'
 export interface BookLimits {
   accountsMax: number
   transactionsMax: number
+  /** Smaller ones are for tests. */
+  letGo?: {
+    /** Transactions beyond which the oldest are let go. */
+    beyond: number
+    /** How many at a time; a power of two. */
+    rows: number
+  }
 }
 
 /** Which part of the whole book a shard keeps: its number, and the shard of each slot. */
@@ -29,6 +38,8 @@ export class Book {
   readonly accounts: AccountTable
   readonly transactions: TransactionTable
   readonly holds = new HoldTable()
+  /** Transactions that were remembered once. */
+  readonly letGo = new LetGo()
   /** What undecided transactions hold of the accounts. Never journaled. */
   readonly reservations = new Reservations()
   /** Rows of transactions whose reversal is being decided together with other shards. */
@@ -43,7 +54,7 @@ export class Book {
   /** `seed` hides from outside which keys collide; it differs from process to process. */
   constructor(seed: [number, number], limits: BookLimits, place: Place) {
     this.accounts = new AccountTable(seed, place.shards)
-    this.transactions = new TransactionTable(seed)
+    this.transactions = new TransactionTable(seed, limits.letGo?.rows)
     this.limits = limits
     this.place = place
   }
@@ -52,6 +63,12 @@ export class Book {
   hasRoomFor(transactions: number): boolean {
     const { count, claimed } = this.transactions
     return count + claimed + transactions <= this.limits.transactionsMax
+  }
+
+  /** Why there is no room for another id. */
+  get fullRefusal(): number {
+    const mayLetGo = this.letGo.projected.size > 0
+    return mayLetGo ? refusalNumber.projections_behind : refusalNumber.memory_limit_reached
   }
 
   owns(key: Key): boolean {

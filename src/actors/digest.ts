@@ -4,6 +4,7 @@ import { keyToBytes } from '../key.js'
 import { countersOf } from './account-decision.js'
 import type { Counters } from './accounts.js'
 import type { Book } from './book.js'
+import type { Positions } from './let-go.js'
 
 const modulus = 1n << 256n
 
@@ -11,9 +12,10 @@ const modulus = 1n << 256n
  * Digest of everything that the actors of a whole book are, given the books of all its shards: per
  * actor a SHA-256 over its state, added up modulo 2^256, so that neither the order of rows nor the
  * number of shards matters. Of a striped account the parts are summed first. Positions are left
- * out: they differ with the number of streams.
+ * out: they differ with the number of streams. So are transactions up to `horizon`, other than
+ * pending holds.
  */
-export function bookDigest(books: readonly Book[]): bigint {
+export function bookDigest(books: readonly Book[], horizon = horizonOf(books)): bigint {
   let sum = 0n
   for (const book of books) {
     const { accounts, transactions } = book
@@ -24,9 +26,28 @@ export function bookDigest(books: readonly Book[]): bigint {
         sum += accountDigest(book, row, sumOfParts(books, book, row))
       }
     }
-    for (let row = 0; row < transactions.count; row++) sum += transactionDigest(book, row)
+    for (const row of transactions.keys.rows()) {
+      if (!isBehind(book, row, horizon)) sum += transactionDigest(book, row)
+    }
   }
   return sum % modulus
+}
+
+/** How far transactions may have been let go by any of the books. */
+export function horizonOf(books: readonly Book[]): Positions {
+  const horizon = new Map<number, number>()
+  for (const { letGo } of books) {
+    for (const [stream, seq] of letGo.horizon) {
+      horizon.set(stream, Math.max(seq, horizon.get(stream) ?? 0))
+    }
+  }
+  return horizon
+}
+
+/** Whether one book may have let go of a transaction that another one still has. */
+function isBehind({ transactions, holds }: Book, row: number, horizon: Positions): boolean {
+  if (horizon.size === 0 || holds.get(row) !== undefined) return false
+  return transactions.seq.get(row) <= (horizon.get(transactions.stream.get(row)) ?? 0)
 }
 
 /**
@@ -36,6 +57,7 @@ export function bookDigest(books: readonly Book[]): bigint {
 export function rowsDigest(
   book: Book,
   rows: { accounts: Iterable<number>; transactions: Iterable<number> },
+  horizon: Positions,
 ): bigint {
   let sum = 0n
   for (const row of rows.accounts) {
@@ -44,7 +66,9 @@ export function rowsDigest(
       holds: book.accounts.holds.get(row),
     })
   }
-  for (const row of rows.transactions) sum += transactionDigest(book, row)
+  for (const row of rows.transactions) {
+    if (!isBehind(book, row, horizon)) sum += transactionDigest(book, row)
+  }
   return sum % modulus
 }
 

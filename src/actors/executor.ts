@@ -66,7 +66,7 @@ export class Executor {
 
   /** Whether the command at word `at` carries an id that has been accepted, or may yet be. */
   knows(words: Uint32Array, at: number): boolean {
-    const { book, underWay, accountsUnderWay } = this.#bench
+    const { book, underWay, accountsUnderWay, recalls } = this.#bench
     const tenant = words[at + Word.tenant]
     const id = keyFromWords(words, at + Word.id)
     switch (words[at] & 0xff) {
@@ -75,7 +75,11 @@ export class Executor {
       case CommandKind.postHold:
       case CommandKind.voidHold:
       case CommandKind.reverse:
-        return book.transactions.find(tenant, id) >= 0 || underWay.has(tenant, words, at + Word.id)
+        return (
+          book.transactions.find(tenant, id) >= 0 ||
+          underWay.has(tenant, words, at + Word.id) ||
+          !recalls.isSettled(tenant, words, at + Word.id)
+        )
       case CommandKind.createAccount:
         return (
           book.accounts.find(tenant, id) >= 0 || accountsUnderWay.has(tenant, words, at + Word.id)

@@ -45,6 +45,15 @@ export class HoldTable {
     this.#queue(hold)
   }
 
+  /** The hold's transaction has got another row. */
+  move(from: number, to: number): void {
+    const hold = this.#holds.get(from)
+    if (hold === undefined) return
+    this.#holds.delete(from)
+    hold.row = to
+    this.#holds.set(to, hold)
+  }
+
   /** The decision on a busy hold has fallen; if it goes on, it may expire. */
   resume(hold: Hold): void {
     hold.busy = false

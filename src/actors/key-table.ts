@@ -5,6 +5,9 @@
  * them is open addressing, cut into segments that double one at a time: no single insert pays for
  * rehashing the whole table. The hash is seeded per process and uses all bits, because keys come
  * from outside.
+ *
+ * Rows are given out block by block, and blocks are in the order of their age: the oldest one can be
+ * emptied, and is used again when a new one is needed.
  */
 import type { Key } from '../key.js'
 import { pageMask, pageRows, pageShift } from './column.js'
@@ -16,10 +19,20 @@ const segmentSizeMin = 16
 const cellWords = 2
 /** Of a key and its tenant. */
 const nameWords = 5
+/** Rows of a block, unless a test wants smaller ones; a power of two, no more than those of a page. */
+const blockRowsDefault = 1024
 
 export class KeyTable {
-  /** Rows in use: 0 to count - 1. */
+  /** Rows in use: 0 to count - 1, as long as none has been removed. */
   count = 0
+  /** Blocks that have been emptied: rows have changed their places since. */
+  freedBlocks = 0
+  readonly #blockRows: number
+  /** Row of the next insert, unless a new block begins with it. */
+  #next = 0
+  /** First rows of the blocks in use, oldest first, and of those that are free. */
+  readonly #blocks: number[] = []
+  readonly #free: number[] = []
   /** Key and tenant of a row side by side: whoever compares the one compares the other. */
   readonly #names: Uint32Array[] = []
   readonly #segments: Int32Array[] = []
@@ -29,10 +42,11 @@ export class KeyTable {
   readonly #addPages: () => void
 
   /** `addPages` is called whenever rows need one more page in every column. */
-  constructor(seed: [number, number], addPages: () => void) {
+  constructor(seed: [number, number], addPages: () => void, blockRows = blockRowsDefault) {
     this.#seedA = seed[0]
     this.#seedB = seed[1]
     this.#addPages = addPages
+    this.#blockRows = blockRows
     for (let segment = 0; segment < segmentCount; segment++) {
       this.#segments.push(new Int32Array(segmentSizeMin * cellWords))
     }
@@ -86,11 +100,7 @@ export class KeyTable {
 
   /** Adds a row for a key that the caller has looked up and not found; returns the row. */
   insert(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
-    const row = this.count
-    if (row >>> pageShift === this.#names.length) {
-      this.#names.push(new Uint32Array(pageRows * nameWords))
-      this.#addPages()
-    }
+    const row = (this.#next & (this.#blockRows - 1)) === 0 ? this.#beginBlock() : this.#next
     const names = this.#names[row >>> pageShift]
     const at = (row & pageMask) * nameWords
     names[at] = w0
@@ -98,6 +108,7 @@ export class KeyTable {
     names[at + 2] = w2
     names[at + 3] = w3
     names[at + 4] = tenant
+    this.#next = row + 1
     this.count += 1
 
     const hash = this.#hash(tenant, w0, w1, w2, w3)
@@ -107,6 +118,59 @@ export class KeyTable {
     if (this.#segmentCounts[segment] * 4 > size * 3) this.#growSegment(segment, size * 2)
     place(this.#segments[segment], hash, row)
     return row
+  }
+
+  /** Takes the name of a row out of the index; its block must be given back as a whole. */
+  remove(row: number): void {
+    const names = this.#names[row >>> pageShift]
+    const at = (row & pageMask) * nameWords
+    const [w0, w1, w2, w3] = [names[at], names[at + 1], names[at + 2], names[at + 3]]
+    const hash = this.#hash(names[at + 4], w0, w1, w2, w3)
+    const segment = hash >>> (32 - segmentBits)
+    const cells = this.#segments[segment]
+    const mask = cells.length - 1
+    let cell = (hash << 1) & mask
+    while (cells[cell] !== row + 1) {
+      if (cells[cell] === 0) throw new RangeError(`row ${row} is not in the table`)
+      cell = (cell + cellWords) & mask
+    }
+    clear(cells, cell)
+    this.#segmentCounts[segment] -= 1
+    this.count -= 1
+  }
+
+  /** Rows of the oldest block, none of which has been removed; none while that is being filled. */
+  oldestBlock(): { first: number; end: number } | undefined {
+    if (this.#blocks.length < 2) return undefined
+    return { first: this.#blocks[0], end: this.#blocks[0] + this.#blockRows }
+  }
+
+  /** The rows of the oldest block have all been removed, and are free. */
+  freeOldestBlock(): void {
+    const first = this.#blocks.shift()
+    if (first !== undefined) this.#free.push(first)
+    this.freedBlocks += 1
+  }
+
+  /** The row at a place in the order of age, 0 to count - 1. */
+  rowAt(place: number): number {
+    const within = place & (this.#blockRows - 1)
+    return this.#blocks[(place - within) / this.#blockRows] + within
+  }
+
+  /** All rows in the order of their age. */
+  *rows(): Iterable<number> {
+    for (let place = 0; place < this.count; place++) yield this.rowAt(place)
+  }
+
+  #beginBlock(): number {
+    const first = this.#free.pop() ?? this.#blocks.length * this.#blockRows
+    this.#blocks.push(first)
+    if (first >>> pageShift === this.#names.length) {
+      this.#names.push(new Uint32Array(pageRows * nameWords))
+      this.#addPages()
+    }
+    return first
   }
 
   tenantOf(row: number): number {
@@ -158,4 +222,22 @@ function place(cells: Int32Array, hash: number, row: number): void {
   while (cells[cell] !== 0) cell = (cell + cellWords) & mask
   cells[cell] = row + 1
   cells[cell + 1] = hash
+}
+
+/** Frees a cell, and moves up what lies behind it only because it was taken. */
+function clear(cells: Int32Array, cell: number): void {
+  const mask = cells.length - 1
+  let hole = cell
+  let next = (cell + cellWords) & mask
+  while (cells[next] !== 0) {
+    const home = (cells[next + 1] << 1) & mask
+    if (((next - home) & mask) >= ((next - hole) & mask)) {
+      cells[hole] = cells[next]
+      cells[hole + 1] = cells[next + 1]
+      hole = next
+    }
+    next = (next + cellWords) & mask
+  }
+  cells[hole] = 0
+  cells[hole + 1] = 0
 }

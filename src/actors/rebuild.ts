@@ -46,9 +46,7 @@ export class Rebuild {
   /** All streams of a generation have been read: their seqs mean nothing in the next one. */
   endGeneration(book: Book): void {
     for (let row = 0; row < book.accounts.count; row++) book.accounts.touchedSeq.set(row, 0)
-    for (let row = 0; row < book.transactions.count; row++) {
-      book.transactions.touchedSeq.set(row, 0)
-    }
+    for (const row of book.transactions.keys.rows()) book.transactions.touchedSeq.set(row, 0)
   }
 
   /**

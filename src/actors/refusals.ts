@@ -194,6 +194,19 @@ export const refusals = [
     transient: false,
     message: 'a striped account has neither an overdraft limit nor a minimum balance',
   },
+  {
+    number: 32,
+    code: 'old_id_not_checked',
+    transient: true,
+    message:
+      'the id may be older than memory, and the read models cannot say now whether it was used; ask again with the same id',
+  },
+  {
+    number: 33,
+    code: 'projections_behind',
+    transient: true,
+    message: 'no more ids can be remembered until the read models have caught up',
+  },
 ] as const
 
 export type RefusalCode = (typeof refusals)[number]['code']

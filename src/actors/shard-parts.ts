@@ -3,6 +3,7 @@ import type { DigestChain } from '../journal/batch.js'
 import type { JournalStore } from '../journal/session.js'
 import type { SnapshotStore } from '../snapshots/store.js'
 import type { BookLimits } from './book.js'
+import type { FindTransactions, RecallCounts } from './recall.js'
 import type { ShardBounds } from './shard-bounds.js'
 import type { RecoveryPlan, RecoveryProgress } from './shard-recovery.js'
 
@@ -24,6 +25,8 @@ export interface ShardParts {
   store: JournalStore
   /** Needed by a plan with a snapshot. */
   snapshots?: Pick<SnapshotStore, 'readBlock'>
+  /** Where transactions are that were let go. */
+  findTransactions: FindTransactions
   random: () => number
   chain: DigestChain
   /** Sends a frame of answers to the router. */
@@ -59,4 +62,8 @@ export interface ShardGauges {
   coordinations: number
   reservedAccounts: number
   waitingCommands: number
+  /** Transactions that were let go, and the bytes of their filter. */
+  letGo: number
+  letGoBytes: number
+  recalls: RecallCounts
 }

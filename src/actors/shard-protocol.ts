@@ -26,6 +26,8 @@ export type ToShard =
   /** A channel to another shard. */
   | { type: 'peer'; shard: number; port: MessagePort }
   | { type: 'drain' }
+  /** How far the read models have come. */
+  | { type: 'projected'; positions: [stream: number, seq: number][] }
   | { type: 'metrics'; id: number }
   | { type: 'position'; id: number }
   | { type: 'digest'; id: number; slot: number }

@@ -16,6 +16,7 @@ import type { SnapshotStore } from '../snapshots/store.js'
 import { applyRecord, recordTime } from './apply.js'
 import type { Book, Place } from './book.js'
 import { Foresight } from './foresight.js'
+import { letGoOfOldest } from './let-go.js'
 import { Rebuild } from './rebuild.js'
 import { shardBounds } from './shard-bounds.js'
 
@@ -32,6 +33,8 @@ export interface RecoveryPlan {
   snapshot?: Uint8Array
   /** Where reading the streams of the newest generation ends; their heads if absent. */
   upTo?: readonly StreamEnd[]
+  /** How far the read models have come: what is older may be let go where memory is full. */
+  projected?: [stream: number, seq: number][]
 }
 
 /** How far a shard has come; the numbers are of the step at hand. */
@@ -88,6 +91,7 @@ export class ShardRecovery {
     checkpointRecords = shardBounds.checkpointRecords,
   ) {
     this.#book = book
+    book.letGo.projected = new Map(plan.projected)
     this.#foresight = new Foresight(book)
     this.#plan = plan
     this.#parts = parts
@@ -158,6 +162,7 @@ export class ShardRecovery {
     for (const [stream, { replay, counts }] of this.#streams) {
       await this.#read(stream, replay, counts)
     }
+    letGoOfOldest(this.#book)
   }
 
   /** The messages of the streams that this shard has read. */
@@ -199,6 +204,7 @@ export class ShardRecovery {
       for await (const chunk of readInWindows(session, stream, rest)) {
         const before = replay.seq
         replay.read(chunk, apply, this.#lookAhead)
+        letGoOfOldest(this.#book)
         this.#recordsDone += replay.seq - before
         if (replay.seq - reported >= progressRecords) {
           reported = replay.seq

@@ -113,6 +113,11 @@ export class ShardThread {
     await this.#worker.terminate()
   }
 
+  /** The read models have come this far. */
+  projected(positions: [stream: number, seq: number][]): void {
+    if (!this.#stopped) this.#tell({ type: 'projected', positions })
+  }
+
   /** The shard's metrics as plain data; an empty list if it does not answer in time. */
   async metrics(): Promise<object> {
     const answer = await this.#ask((id) => ({ type: 'metrics', id }))

@@ -1,5 +1,6 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
+import { HistoryFinder } from '../history/find-transactions.js'
 import { archivedStore } from '../journal/archived-store.js'
 import { digestChain } from '../journal/digest.js'
 import { impatientDatabase } from '../journal/impatient-database.js'
@@ -31,10 +32,19 @@ const database = impatientDatabase(
 )
 const snapshotStore = snapshots === undefined ? undefined : openSnapshotStore(snapshots)
 
+const finder = new HistoryFinder(
+  impatientDatabase(
+    postgresDatabase(connectionString, options.admissionTimeoutMs),
+    systemClock,
+    options.admissionTimeoutMs,
+  ),
+)
+
 const shard = new Shard(options, {
   clock: systemClock,
   store: archivedStore(postgresStore(database), database, archiveDirectory),
   ...(snapshotStore === undefined ? {} : { snapshots: snapshotStore }),
+  findTransactions: finder.find,
   random: Math.random,
   chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),
   send: (frame) => port.postMessage(frame, [frame]),
@@ -78,11 +88,15 @@ async function control(message: Exclude<ToShard, ArrayBuffer>): Promise<void> {
       })
     case 'digest':
       return tell({ type: 'digest', id: message.id, digest: await shard.digestOf(message.slot) })
+    case 'projected':
+      shard.projected(message.positions)
+      return
     case 'position':
       return tell({ type: 'position', id: message.id, seq: shard.gauges.durableSeq })
     case 'stop':
       shard.stop()
       for (const peer of peers) peer?.close()
+      finder.close()
       tell({ type: 'stopped' })
       return port.close()
   }

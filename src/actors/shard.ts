@@ -7,8 +7,10 @@ import { Layout } from '../layout.js'
 import { Book } from './book.js'
 import { Executor } from './executor.js'
 import { FrameWriter, frameHeaderWords } from './frame.js'
+import { letGoOfOldest } from './let-go.js'
 import { Mailbox } from './mailbox.js'
 import { Outbox } from './outbox.js'
+import { Recalls } from './recall.js'
 import { refusalNumber } from './refusals.js'
 import { type ShardBounds, shardBounds } from './shard-bounds.js'
 import type { ShardGauges, ShardOptions, ShardParts } from './shard-parts.js'
@@ -108,6 +110,9 @@ export class Shard implements WriterListener {
       coordinations: this.#serving?.executor.coordinator.count ?? 0,
       reservedAccounts: this.book.reservations.count,
       waitingCommands: this.#serving?.bench.waitingCommands ?? 0,
+      letGo: this.book.letGo.filter.count,
+      letGoBytes: this.book.letGo.filter.byteLength,
+      recalls: this.#serving?.bench.recalls.counts ?? { found: 0, unused: 0, failed: 0 },
     }
   }
 
@@ -137,15 +142,20 @@ export class Shard implements WriterListener {
     const { head } = await writer.open()
     await this.#recovery.readRest()
     this.#lastTimeMs = this.#recovery.lastTimeMs
-    const bench = new Workbench(this.book, this.#recovery.finish(stream, layout), {
-      openBatch: () => this.#open,
-      answersResting: (restsOn) => this.#resting(this.#answers, restsOn),
-      peerResting: (shard, restsOn) => this.#resting(this.#peers[shard], restsOn),
-      lastSeq: () => this.#open.nextSeq - 1,
-      nowMs: () => this.#advanceTime(),
-      onRefused: (refusal) => this.#parts.observer.onRefused(refusal),
-      onExpired: () => this.#parts.observer.onExpired(),
-    })
+    const bench = new Workbench(
+      this.book,
+      this.#recovery.finish(stream, layout),
+      {
+        openBatch: () => this.#open,
+        answersResting: (restsOn) => this.#resting(this.#answers, restsOn),
+        peerResting: (shard, restsOn) => this.#resting(this.#peers[shard], restsOn),
+        lastSeq: () => this.#open.nextSeq - 1,
+        nowMs: () => this.#advanceTime(),
+        onRefused: (refusal) => this.#parts.observer.onRefused(refusal),
+        onExpired: () => this.#parts.observer.onExpired(),
+      },
+      new Recalls(this.book, this.#parts.findTransactions, () => this.#run()),
+    )
     this.book.stream = stream
     const executor = new Executor(bench, this.#bounds.coordinatedItems)
     this.#serving = { bench, executor, writer }
@@ -199,6 +209,12 @@ export class Shard implements WriterListener {
       this.#onDrained = resolve
       this.#run()
     })
+  }
+
+  /** The read models have come this far: what is older may be let go. */
+  projected(positions: [stream: number, seq: number][]): void {
+    this.book.letGo.projected = new Map(positions)
+    letGoOfOldest(this.book)
   }
 
   /** Digest of a slot's actors as they are now; undefined if too many are asked for at once. */
@@ -259,6 +275,7 @@ export class Shard implements WriterListener {
     while (!this.#mailbox.isEmpty && !this.#isStalled()) this.#mailbox.next(execute)
     if (writer.isIdle() && this.#open.records > 0) this.#sendBatch(writer)
     this.#release()
+    letGoOfOldest(this.book)
     this.#scheduleExpiry()
     if (this.#onDrained !== undefined && this.#isDrained()) this.#onDrained()
   }
@@ -359,6 +376,7 @@ export class Shard implements WriterListener {
   #isDrained(): boolean {
     return (
       this.#serving?.executor.coordinator.isIdle === true &&
+      this.#serving.bench.recalls.isIdle &&
       this.#mailbox.isEmpty &&
       this.#open.records === 0 &&
       this.#durableSeq === this.#inFlightSeq

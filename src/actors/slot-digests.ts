@@ -11,6 +11,8 @@ export interface SlotDigest {
   /** The last record that the digest takes into account; durable. */
   seq: number
   digest: bigint
+  /** By stream: transactions up to there that are not pending are left out. */
+  horizon: [stream: number, seq: number][]
 }
 
 /** Digests of a shard's slots, for who compares its memory with the journal. */
@@ -43,12 +45,13 @@ export class SlotDigests {
       while (!index.advance(indexSliceRows)) {
         await new Promise<void>((resolve) => this.#clock.nextTick(resolve))
       }
-      const digest = index.digestOf(slot)
+      const horizon = [...this.#book.letGo.horizon]
+      const digest = index.digestOf(slot, this.#book.letGo.horizon)
       const seq = this.#seqs.written()
       if (seq > this.#seqs.durable()) {
         await new Promise<void>((resolve) => this.#waiting.push({ seq, resolve }))
       }
-      return { seq, digest }
+      return { seq, digest, horizon }
     } finally {
       this.#asked -= 1
     }

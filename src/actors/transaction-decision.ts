@@ -168,7 +168,7 @@ export function decideTerms(
     return decision.refuse(refusalNumber.id_in_the_future)
   }
   if (!decision.idElsewhere && !book.hasRoomFor(1)) {
-    return decision.refuse(refusalNumber.memory_limit_reached)
+    return decision.refuse(book.fullRefusal)
   }
   if (!plain) {
     const expiresAt = readInteger(words, at + TransactionWord.expiresAt)

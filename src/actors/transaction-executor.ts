@@ -66,6 +66,7 @@ export class TransactionExecutor {
     const request = words[at + Word.time]
     const again = (alone: Uint32Array) => this.post(alone, 0, bench.outputs.nowMs())
     if (this.#joins(words, at, again)) return
+    if (this.#recalls(words, at, [at + Word.id], again)) return
     if (bench.isKnownId(words, at, request)) return
     bench.draft.reset()
     bench.decision.start()
@@ -84,6 +85,25 @@ export class TransactionExecutor {
     const alone = commandAlone(words, at)
     underWay.wait(tenant, words, at + Word.id, () => again(alone))
     return true
+  }
+
+  /** What may be about a transaction that was let go waits until that is known. */
+  #recalls(
+    words: Uint32Array,
+    at: number,
+    ids: readonly number[],
+    again: (alone: Uint32Array) => void,
+  ): boolean {
+    const { recalls, book } = this.#bench
+    if (book.letGo.isEmpty) return false
+    const tenant = words[at + Word.tenant]
+    if (ids.every((id) => recalls.isSettled(tenant, words, id))) return false
+    const alone = commandAlone(words, at)
+    const idsAlone = ids.map((id) => ({ words: alone, at: id - at }))
+    return recalls.holdsUp(tenant, idsAlone, (isKnown) => {
+      if (isKnown) again(alone)
+      else this.#bench.refuseNumber(alone[Word.time], refusalNumber.old_id_not_checked, 0)
+    })
   }
 
   /** Decides on one command together with the shards that its accounts are on. */
@@ -156,12 +176,13 @@ export class TransactionExecutor {
     const request = words[at + Word.time]
     const again = (alone: Uint32Array) => this.followUp(kind, alone, 0, bench.outputs.nowMs())
     if (this.#joins(words, at, again)) return
+    if (this.#recalls(words, at, [at + Word.id, at + FollowUpWord.target], again)) return
     if (bench.isKnownId(words, at, request)) return
     const { book, decision } = bench
     decision.start()
     bench.draft.reset()
     if (!book.hasRoomFor(1)) {
-      decision.refuse(refusalNumber.memory_limit_reached)
+      decision.refuse(book.fullRefusal)
     } else if (kind === CommandKind.reverse) {
       decideReversal(book, bench.draft, words, at, timeMs, decision)
     } else if (kind === CommandKind.postHold) {
@@ -259,6 +280,7 @@ export class TransactionExecutor {
 
   read(words: Uint32Array, at: number): void {
     const request = words[at + Word.time]
+    if (this.#recalls(words, at, [at + Word.id], (alone) => this.read(alone, 0))) return
     const { transactions } = this.#bench.book
     const row = transactions.find(words[at + Word.tenant], keyFromWords(words, at + Word.id))
     if (!this.#bench.hasReached(words, at, request)) return

@@ -18,8 +18,8 @@ export const TransactionState = {
 export type TransactionState = (typeof TransactionState)[keyof typeof TransactionState]
 
 /**
- * Every transaction id that took effect, with what a second use needs: about 65 bytes each. The
- * transaction itself is in the journal, at `seq`.
+ * Transaction ids that took effect, with what a second use needs: about 65 bytes each. The
+ * transaction itself is in the journal, at `seq`. The oldest ones may be let go (let-go.ts).
  */
 export class TransactionTable {
   readonly keys: KeyTable
@@ -46,10 +46,12 @@ export class TransactionTable {
     this.fingerprintHigh,
   ]
 
-  constructor(seed: [number, number]) {
-    this.keys = new KeyTable(seed, () => {
+  /** Rows are let go `blockRows` at a time. */
+  constructor(seed: [number, number], blockRows?: number) {
+    const addPages = () => {
       for (const column of this.columns) column.addPage()
-    })
+    }
+    this.keys = new KeyTable(seed, addPages, blockRows)
   }
 
   get count(): number {
@@ -80,6 +82,38 @@ export class TransactionTable {
     this.fingerprintLow.set(row, fingerprint.low)
     this.fingerprintHigh.set(row, fingerprint.high)
     return row
+  }
+
+  /** Whether only the state is known: it changed after all else had been let go. */
+  isHollow(row: number): boolean {
+    return this.seq.get(row) === 0
+  }
+
+  /** Says of a hollow row what the read models have of it. */
+  fillIn(
+    row: number,
+    fingerprint: { low: number; high: number },
+    position: { stream: number; seq: number },
+  ): void {
+    this.stream.set(row, position.stream)
+    this.seq.set(row, position.seq)
+    this.fingerprintLow.set(row, fingerprint.low)
+    this.fingerprintHigh.set(row, fingerprint.high)
+  }
+
+  /** Gives a row another place, as the newest; returns that. */
+  renew(row: number): number {
+    const { keys } = this
+    const [tenant, key] = [keys.tenantOf(row), keys.keyOf(row)]
+    keys.remove(row)
+    return this.add(
+      tenant,
+      key,
+      this.state.get(row) as TransactionState,
+      { low: this.fingerprintLow.get(row), high: this.fingerprintHigh.get(row) },
+      { stream: this.stream.get(row), seq: this.seq.get(row) },
+      this.touchedSeq.get(row),
+    )
   }
 
   changeState(row: number, state: TransactionState, seq: number): void {

@@ -6,6 +6,7 @@ import { minSeqWord } from './command.js'
 import { Draft } from './draft.js'
 import { type Fingerprint, fingerprintOf } from './fingerprint.js'
 import type { FrameWriter } from './frame.js'
+import type { Recalls } from './recall.js'
 import { RecordWriter } from './record-writer.js'
 import { refusalNumber } from './refusals.js'
 import { ReplyWriter } from './reply.js'
@@ -44,19 +45,28 @@ export class Workbench {
   /** Ids of transactions, and of accounts, that are being decided together with other shards. */
   readonly underWay = new UnderWay()
   readonly accountsUnderWay = new UnderWay()
+  /** Looks for transactions that were let go. */
+  readonly recalls: Recalls
 
-  constructor(book: Book, counts: MessageCounts, outputs: ExecutorOutputs) {
+  constructor(book: Book, counts: MessageCounts, outputs: ExecutorOutputs, recalls: Recalls) {
     this.book = book
     this.counts = counts
     this.outputs = outputs
+    this.recalls = recalls
     this.draft = new Draft(book)
     this.records = new RecordWriter(book, () => outputs.openBatch())
     this.replies = new ReplyWriter(book, counts.stream)
   }
 
-  /** Commands that wait until others have decided what they need: an id, or an account. */
+  /** Commands that wait for what they need: an id that others decide on, or that may be old, or an account. */
   get waitingCommands(): number {
-    return this.underWay.waiting + this.accountsUnderWay.waiting + this.book.reservations.waiting
+    const { underWay, accountsUnderWay, book, recalls } = this
+    return (
+      underWay.waiting +
+      accountsUnderWay.waiting +
+      book.reservations.waiting +
+      recalls.waitingCommands
+    )
   }
 
   get stream(): number {
@@ -114,8 +124,9 @@ export class Workbench {
 
   /** What a decision rests on; a full memory is full of what may not be durable yet. */
   restsOn(decision: Decision): number {
-    return decision.refusal === refusalNumber.memory_limit_reached
-      ? this.outputs.lastSeq()
-      : decision.restsOn
+    const isFull =
+      decision.refusal === refusalNumber.memory_limit_reached ||
+      decision.refusal === refusalNumber.projections_behind
+    return isFull ? this.outputs.lastSeq() : decision.restsOn
   }
 }

@@ -309,6 +309,10 @@ export const systemResponses = {
           stream: Type.Integer(),
           seq: Type.Integer({ description: 'Last record that the digest takes into account' }),
           digest: Type.String({ description: '256 bits in hexadecimal digits' }),
+          horizon: Type.Array(Type.Object({ stream: Type.Integer(), seq: Type.Integer() }), {
+            description:
+              'Transactions made up to these records may have been let go; they are left out unless they are pending holds',
+          }),
         }),
       }),
       'The digest',

@@ -44,6 +44,8 @@ const refusalStatuses: Record<RefusalCode, number> = {
   striped_without_limits: 422,
   position_not_reached: 503,
   memory_limit_reached: 503,
+  old_id_not_checked: 503,
+  projections_behind: 429,
 }
 
 const otherKinds = {

@@ -1,6 +1,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyPluginAsync } from 'fastify'
 import { Type } from 'typebox'
+import type { SlotDigest } from '../actors/slot-digests.js'
 import { stripedParts } from '../actors/slot-index.js'
 import { slotCount } from '../key.js'
 import type { ServerMetrics } from '../metrics.js'
@@ -14,7 +15,7 @@ export interface SystemParts {
   shardMetrics(): Promise<object[]>
   metrics: ServerMetrics
   /** See `DaybookNode.digestOf`. */
-  digestOf(stream: number, slot: number): Promise<{ seq: number; digest: bigint } | undefined>
+  digestOf(stream: number, slot: number): Promise<SlotDigest | undefined>
 }
 
 const DigestQuery = Type.Object(
@@ -81,7 +82,8 @@ export const systemRoutes: FastifyPluginAsync<{ system: SystemParts }> = async (
         throw new ApiError('not_ready', `stream ${stream} is not served here, or did not answer`)
       }
       const { seq } = read
-      return { data: { stream, seq, digest: read.digest.toString(16).padStart(64, '0') } }
+      const horizon = read.horizon.map(([stream, seq]) => ({ stream, seq }))
+      return { data: { stream, seq, digest: read.digest.toString(16).padStart(64, '0'), horizon } }
     },
   )
 

@@ -29,6 +29,7 @@ async function runSnapshot(_words: unknown, context: CommandContext): Promise<Ex
     digestKey: context.config.book.digestKey,
     archiveDirectory: context.config.process.archiveDirectory,
     snapshots: snapshotsAt(context, connectionString),
+    transactionsMax: context.config.process.transactionsMax,
     keep: keepAll,
     share: 1,
   })

@@ -13,6 +13,7 @@ import {
   isIndexed,
   readBalances,
   readFollowed,
+  readProjected,
   readStriped,
   tryLock,
   writeRows,
@@ -35,6 +36,8 @@ export interface FollowerProgress {
   indexed: boolean
   records: number
   recordsTotal: number
+  /** By stream, the seq of the last record that has been followed. */
+  followed: [stream: number, seq: number][]
   /** How long ago the last record that has been followed was recorded; 0 if it was the last of all. */
   lagMs: number
 }
@@ -90,6 +93,7 @@ export class Follower {
       indexed: this.#indexed,
       records: this.#records,
       recordsTotal: this.#recordsTotal,
+      followed: [...this.#streams].map(([stream, { followed }]) => [stream, followed.seq]),
       lagMs: this.#lagMs,
     }
   }
@@ -97,6 +101,11 @@ export class Follower {
   /** Becomes the one that writes; false while another process is. */
   async lock(): Promise<boolean> {
     return await tryLock(this.#connection)
+  }
+
+  /** How far the read models are, whoever writes them; empty while they cannot be read. */
+  async readProjected(): Promise<[stream: number, seq: number][]> {
+    return await readProjected(this.#connection)
   }
 
   /** Finds out how far the read models are. */

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import type { DatabaseConnection, Queries } from '../journal/database.js'
+import type { Database, DatabaseConnection, Queries } from '../journal/database.js'
 import { emptyDigest } from '../journal/digest.js'
 import { formatKey } from '../key.js'
 import { accountColumns } from './account-rows.js'
@@ -100,6 +100,23 @@ export async function readFollowed(connection: Queries): Promise<Followed[]> {
     ...{ stream, seq: Number(seq), digest },
     timeMs: recorded_at.getTime(),
   }))
+}
+
+/** How far the read models have come, by stream; empty if they are not there or are being built. */
+export async function readProjected(connection: Queries): Promise<[stream: number, seq: number][]> {
+  const { rows: found } = await connection.query<{ there: boolean }>(
+    `select to_regclass('daybook_history.about') is not null as there`,
+  )
+  if (!found[0].there || !(await isIndexed(connection))) return []
+  return (await readFollowed(connection)).map(({ stream, seq }) => [stream, seq])
+}
+
+/** As {@link readProjected}, over a connection of its own. */
+export async function projectedPositions(
+  database: Database,
+): Promise<[stream: number, seq: number][]> {
+  const connection = await database.connect({ name: 'daybook projected' })
+  return await readProjected(connection).finally(() => connection.end())
 }
 
 /** Keys of the striped accounts, as tenant and UUID. */

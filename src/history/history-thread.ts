@@ -3,6 +3,8 @@ import type { FollowerProgress } from './follower.js'
 import type { HistoryNews, HistoryTask } from './history-worker.js'
 
 export interface HistoryListener {
+  /** How far the read models have come, whoever writes them; they can be read. */
+  onProjected(positions: [stream: number, seq: number][]): void
   onTrouble(message: string): void
   /** The thread has ended by itself; it is started again. */
   onEnd(error: Error): void
@@ -44,6 +46,11 @@ export class HistoryThread {
     worker.on('message', (news: HistoryNews) => {
       if ('progress' in news) {
         this.#progress = news.progress
+        if (news.progress.indexed) this.#listener.onProjected(news.progress.followed)
+        return
+      }
+      if ('projected' in news) {
+        if (news.projected.length > 0) this.#listener.onProjected(news.projected)
         return
       }
       if ('trouble' in news) this.#progress = undefined

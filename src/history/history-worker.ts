@@ -21,6 +21,8 @@ export interface HistoryTask {
 
 export type HistoryNews =
   | { progress: FollowerProgress }
+  /** Another process writes the read models. */
+  | { projected: [stream: number, seq: number][] }
   /** The follower has stopped, and tries again. */
   | { trouble: string }
   /** Of the feed. */
@@ -53,6 +55,7 @@ await runFollower(
   { ...parts, database },
   {
     onProgress: (progress) => tell({ progress }),
+    onProjected: (projected) => tell({ projected }),
     onTrouble: (error) => tell({ trouble: error.message }),
   },
 )

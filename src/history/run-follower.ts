@@ -3,6 +3,8 @@ import { Follower, type FollowerParts, type FollowerProgress } from './follower.
 
 export interface FollowerListener {
   onProgress(progress: FollowerProgress): void
+  /** How far another process, which writes the read models, has come. */
+  onProjected(positions: [stream: number, seq: number][]): void
   onTrouble(error: Error): void
 }
 
@@ -23,7 +25,10 @@ export async function runFollower(
     let follower: Follower | undefined
     try {
       follower = await Follower.open(parts)
-      while (!(await follower.lock())) await pause(retryMs)
+      while (!(await follower.lock())) {
+        listener.onProjected(await follower.readProjected())
+        await pause(retryMs)
+      }
       await follower.load()
       for (;;) {
         const records = await follower.step()

@@ -1,5 +1,5 @@
 import { v7 } from 'uuid'
-import type { Book } from '../actors/book.js'
+import type { Book, BookLimits } from '../actors/book.js'
 import type { Clock } from '../clock.js'
 import type { DigestChain } from '../journal/batch.js'
 import type { Database } from '../journal/database.js'
@@ -32,6 +32,12 @@ export interface BuildParts {
   clock: Clock
   random: () => number
   chain: DigestChain
+  /** How far the read models have come, by stream; without it no transaction is let go. */
+  projected?: () => Promise<[stream: number, seq: number][]>
+  /** Transactions that the whole book keeps, as far as those beyond can be let go. */
+  transactionsMax?: number
+  /** As of a shard that is being tested. */
+  letGo?: BookLimits['letGo']
   warn(message: string): void
   onProgress(progress: BuildProgress): void
 }
@@ -107,7 +113,7 @@ async function build(
   const createdAt = Math.max(clock.now(), (of.previous?.createdAt ?? 0) + 1)
   const randomBytes = Uint8Array.from({ length: 16 }, () => Math.floor(random() * 256))
   const snapshot: SnapshotManifest = {
-    version: snapshotVersion,
+    version: versionWithoutLetGo,
     id: v7({ msecs: createdAt, random: randomBytes }),
     bookId,
     createdAt,
@@ -120,10 +126,16 @@ async function build(
   try {
     const counts: StreamCounts[] = []
     const plans = plansOf(of.book, layout.shards, of.previous)
+    const projected = (await parts.projected?.()) ?? []
+    const { transactionsMax: wholeMax = Number.POSITIVE_INFINITY } = parts
+    const transactionsMax = Math.ceil(wholeMax / layout.shards)
     for (const plan of plans) {
       const stream = layout.streams[plan.place.shard]
       const end = of.ends.find((candidate) => candidate.stream === stream) as StreamEnd
-      const { book, recovery } = await rebuiltBook(parts, { ...plan, upTo: of.ends })
+      const { book, recovery } = await rebuiltBook(
+        { ...parts, transactionsMax },
+        { ...plan, projected, upTo: of.ends },
+      )
       const own = recovery.counts().find((candidate) => candidate.stream === stream) as StreamCounts
       counts.push(own)
       snapshot.streams.push({
@@ -137,8 +149,12 @@ async function build(
         accounts: book.accounts.count,
         transactions: book.transactions.count,
         holds: book.holds.count,
+        ...letGoOf(book),
       })
       await store(parts, snapshot, book, { stream, sink })
+    }
+    if (snapshot.streams.some(({ letGo }) => letGo !== undefined)) {
+      snapshot.version = snapshotVersion
     }
     for (const own of snapshot.streams) own.checkpoint = checkpointOf(own, counts, layout.streams)
     await sink.finish(encodeManifest(snapshot))
@@ -146,6 +162,21 @@ async function build(
   } catch (error) {
     await sink.abandon().catch(() => undefined)
     throw error
+  }
+}
+
+/** Readable by programs that do not know of transactions being let go. */
+const versionWithoutLetGo = 1
+
+function letGoOf({ letGo }: Book): Pick<SnapshotStream, 'letGo'> {
+  if (letGo.isEmpty) return {}
+  return {
+    letGo: {
+      transactions: letGo.filter.count,
+      horizon: [...letGo.horizon],
+      coverage: [...letGo.coverage],
+      newestIdMs: Number.isFinite(letGo.newestIdMs) ? letGo.newestIdMs : null,
+    },
   }
 }
 

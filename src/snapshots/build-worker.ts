@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
+import { projectedPositions } from '../history/history-store.js'
 import { archivedStore } from '../journal/archived-store.js'
 import { digestChain } from '../journal/digest.js'
 import { impatientDatabase } from '../journal/impatient-database.js'
@@ -20,6 +21,8 @@ export interface BuildTask {
   /** Where archived records are read from. */
   archiveDirectory: string | undefined
   snapshots: SnapshotStoreConfig
+  /** Transactions that a snapshot keeps of the whole book; older ones may be let go. */
+  transactionsMax: number
   /** Snapshots that stay; older ones are removed. */
   keep: number
   /** Share of the time in which it works, above 0 and at most 1: the rest is for others. */
@@ -65,6 +68,8 @@ export async function build(task: BuildTask): Promise<BuildSummary> {
         pace,
       ),
       snapshots,
+      projected: () => projectedPositions(database),
+      transactionsMax: task.transactionsMax,
       clock: systemClock,
       random: Math.random,
       chain: digestChain(digestKey === undefined ? undefined : Buffer.from(digestKey)),

@@ -7,15 +7,17 @@ import { keyToBytes, slotCount, slotOf } from '../key.js'
 import { type BlockKind, blockKinds } from './manifest.js'
 
 /**
- * A book as blocks of columns. Rows are in the order of their slots, so that a shard of another
- * layout takes what belongs to its slots in runs.
+ * A book as blocks of columns. Accounts are in the order of their slots, so that a shard of another
+ * layout takes what belongs to its slots in runs; transactions in that of their age, so that the
+ * oldest ones can be let go first.
  *
  *      0 u32 kind (index of blockKinds)   4 u32 rows   8 u32 bytes of msgpack at the end   12 u32 0
  *     16 keys, 16 bytes a row             tenants, u32 a row
  *        every column of the table        msgpack
  *
  * Everything is little-endian, and each column starts at a multiple of 8. The msgpack of accounts
- * is a sequence: row, details, row, details, …; a block of holds is nothing but msgpack.
+ * is a sequence: row, details, row, details, …; blocks of holds and of what was let go (a part of a
+ * layer of the filter a row) are nothing but msgpack.
  */
 export interface EncodedBlock {
   kind: BlockKind
@@ -41,20 +43,61 @@ export type EncodedHold = [
 
 export const blockHeaderBytes = 16
 /** About 256 KB a block: a commit of the journal waits for what Postgres has to write before it. */
-const rowsMax: Record<BlockKind, number> = { accounts: 2048, transactions: 4096, holds: 1024 }
+const rowsMax = { accounts: 2048, transactions: 4096, holds: 1024 }
 /** Details, or postings of holds, that end a block before its rows do. */
 const packedBytesMax = 1 << 18
 
-/** All rows of the book, a block at a time; accounts first, then transactions, then holds. */
+/** All of the book, a block at a time, in the order of {@link blockKinds}. */
 export function* encodeBook(book: Book): Iterable<EncodedBlock> {
   yield* encodeAccounts(book)
   const { keys, columns } = book.transactions
-  const rows = rowsBySlot(keys)
+  const rows = Int32Array.from(keys.rows())
   for (let from = 0; from < rows.length; from += rowsMax.transactions) {
     const part = rows.subarray(from, from + rowsMax.transactions)
     yield encodeRows('transactions', { keys, columns, rows: part, packed: [] })
   }
   yield* encodeHolds(book)
+  yield* encodeLetGo(book)
+}
+
+/** A part of a layer of the filter in a block: its bytes from `offset` on. */
+export type EncodedLayer = [
+  slot: number,
+  layer: number,
+  capacity: number,
+  count: number,
+  offset: number,
+  bytes: Uint8Array,
+]
+
+function* encodeLetGo({ letGo }: Book): Iterable<EncodedBlock> {
+  let parts: EncodedLayer[] = []
+  let bytes = 0
+  for (let slot = 0; slot < slotCount; slot++) {
+    for (const [layer, { capacity, count, bits }] of letGo.filter.layersOf(slot).entries()) {
+      for (let offset = 0; offset < bits.length; offset += packedBytesMax) {
+        const part = bits.subarray(offset, offset + packedBytesMax)
+        parts.push([slot, layer, capacity, count, offset, part])
+        bytes += part.length
+        if (bytes < packedBytesMax) continue
+        yield letGoBlock(parts)
+        parts = []
+        bytes = 0
+      }
+    }
+  }
+  if (parts.length > 0) yield letGoBlock(parts)
+}
+
+function letGoBlock(parts: readonly EncodedLayer[]): EncodedBlock {
+  const packed = Buffer.concat(parts.map((part) => packr.pack(part)))
+  return {
+    kind: 'letGo',
+    rows: parts.length,
+    firstSlot: parts[0][0],
+    lastSlot: parts[parts.length - 1][0],
+    bytes: Buffer.concat([headerOf('letGo', parts.length, packed.length), packed]),
+  }
 }
 
 function* encodeAccounts({ accounts }: Book): Iterable<EncodedBlock> {
@@ -92,12 +135,12 @@ function* encodeHolds(book: Book): Iterable<EncodedBlock> {
       bytes += packed[packed.length - 1].length
       to += 1
     }
-    const slotRange = { firstSlot: slot(holds[from]), lastSlot: slot(holds[to - 1]) }
     const header = headerOf('holds', to - from, bytes)
     yield {
       kind: 'holds',
       rows: to - from,
-      ...slotRange,
+      firstSlot: slot(holds[from]),
+      lastSlot: slot(holds[to - 1]),
       bytes: Buffer.concat([header, ...packed]),
     }
     from = to
@@ -137,10 +180,19 @@ function encodeRows(
   return {
     kind,
     rows: rows.length,
-    firstSlot: slotOf(keys.keyOf(rows[0])),
-    lastSlot: slotOf(keys.keyOf(rows[rows.length - 1])),
+    ...slotRange(keys, rows),
     bytes: Buffer.concat(parts.flatMap(aligned)),
   }
+}
+
+function slotRange(keys: KeyTable, rows: Int32Array): { firstSlot: number; lastSlot: number } {
+  let [firstSlot, lastSlot] = [slotCount, 0]
+  for (const row of rows) {
+    const slot = slotOf(keys.keyOf(row))
+    firstSlot = Math.min(firstSlot, slot)
+    lastSlot = Math.max(lastSlot, slot)
+  }
+  return { firstSlot, lastSlot }
 }
 
 /** The rows of a table in the order of their slots. */

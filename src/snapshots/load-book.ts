@@ -2,10 +2,12 @@ import type { AccountDetails } from '../actors/accounts.js'
 import type { Book } from '../actors/book.js'
 import type { AnyColumn } from '../actors/column.js'
 import type { HoldPosting } from '../actors/holds.js'
+import { layerBytes } from '../actors/id-filter.js'
 import type { KeyTable } from '../actors/key-table.js'
+import { raise } from '../actors/let-go.js'
 import { packr } from '../journal/record.js'
 import { keyFromBytes, slotOfWords } from '../key.js'
-import { blockHeaderBytes, type EncodedHold } from './encode-book.js'
+import { blockHeaderBytes, type EncodedHold, type EncodedLayer } from './encode-book.js'
 import { type BlockKind, blockKinds, SnapshotFault, type SnapshotStream } from './manifest.js'
 
 /**
@@ -28,6 +30,16 @@ export class BookLoader {
     this.#slots = new Set(of.slots)
   }
 
+  /** Takes what the manifest says of the stream; before any block of it. */
+  begin(): void {
+    const { letGo } = this.#book
+    const of = this.#of.letGo
+    if (of === undefined) return
+    for (const [stream, seq] of of.horizon) raise(letGo.horizon, { stream, seq })
+    for (const [stream, seq] of of.coverage) raise(letGo.coverage, { stream, seq })
+    letGo.newestIdMs = Math.max(letGo.newestIdMs, of.newestIdMs ?? letGo.newestIdMs)
+  }
+
   load(kind: BlockKind, bytes: Buffer): void {
     const block = new BlockView(bytes)
     if (block.kind !== kind) {
@@ -35,7 +47,8 @@ export class BookLoader {
     }
     if (kind === 'accounts') this.#loadAccounts(block)
     else if (kind === 'transactions') this.#loadTransactions(block)
-    else this.#loadHolds(block)
+    else if (kind === 'holds') this.#loadHolds(block)
+    else this.#loadLetGo(block)
   }
 
   #loadAccounts(block: BlockView): void {
@@ -128,6 +141,18 @@ export class BookLoader {
     }
   }
 
+  #loadLetGo(block: BlockView): void {
+    const { letGo, rebuild } = this.#book
+    for (const part of block.packed() as EncodedLayer[]) {
+      const [slot, layer, capacity, count, offset, bytes] = part
+      if (rebuild !== undefined && !this.#owns(slot)) continue
+      if (offset === 0) {
+        letGo.filter.addLayer(slot, { capacity, count, bits: new Uint8Array(layerBytes(capacity)) })
+      }
+      letGo.filter.layersOf(slot)[layer].bits.set(bytes, offset)
+    }
+  }
+
   #owns(slot: number): boolean {
     const { place } = this.#book
     return place.shardOfSlot[slot] === place.shard
@@ -158,6 +183,9 @@ function takeRows(
     const [w0, w1, w2, w3] = [words[at], words[at + 1], words[at + 2], words[at + 3]]
     if (takes(row, slotOfWords(w0, w1, w2, w3))) {
       rows[row] = keys.insert(tenants[row], w0, w1, w2, w3)
+      if (row === start || rows[row] === rows[row - 1] + 1) continue
+      copy(row)
+      start = row
       continue
     }
     copy(row)
@@ -214,7 +242,8 @@ class BlockView {
   /** The values that are packed at the end of the block. */
   packed(): unknown[] {
     if (this.#packedBytes === 0) return []
-    const padding = this.kind === 'holds' ? 0 : -this.#packedBytes & 7
+    const isPacked = this.kind === 'holds' || this.kind === 'letGo'
+    const padding = isPacked ? 0 : -this.#packedBytes & 7
     const end = this.#bytes.length - padding
     return packr.unpackMultiple(
       this.#bytes.subarray(end - this.#packedBytes, end),

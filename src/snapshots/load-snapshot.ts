@@ -32,6 +32,9 @@ export async function loadSnapshot(
     }
   }
   const loaders = new Map(snapshot.streams.map((own) => [own.stream, new BookLoader(book, own)]))
+  for (const [stream, loader] of loaders) {
+    if (streams === undefined || streams.includes(stream)) loader.begin()
+  }
   for (const kind of ['accounts', 'transactions'] as const) {
     const rows = blocks.reduce((sum, block) => sum + (block.kind === kind ? block.rows : 0), 0)
     // A shard of another layout takes its share of the rows.

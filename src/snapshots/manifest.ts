@@ -2,8 +2,11 @@ import { createHash } from 'node:crypto'
 import type { Checkpoint } from '../journal/message-counts.js'
 import { packr } from '../journal/record.js'
 
-/** Version of manifests and blocks that this program writes, and the newest that it reads. */
-export const snapshotVersion = 1
+/**
+ * The newest version of manifests and blocks that this program reads, and the one it writes: 2 of a
+ * book that has let transactions go, otherwise 1, which knows nothing of that.
+ */
+export const snapshotVersion = 2
 
 /** What a snapshot is made of, and of which book position it is. */
 export interface SnapshotManifest {
@@ -39,9 +42,17 @@ export interface SnapshotStream {
   accounts: number
   transactions: number
   holds: number
+  /** Absent if no transaction has been let go (actors/let-go.ts). */
+  letGo?: {
+    transactions: number
+    horizon: [stream: number, seq: number][]
+    coverage: [stream: number, seq: number][]
+    /** Null: none had a v7 id. */
+    newestIdMs: number | null
+  }
 }
 
-export const blockKinds = ['accounts', 'transactions', 'holds'] as const
+export const blockKinds = ['accounts', 'transactions', 'holds', 'letGo'] as const
 export type BlockKind = (typeof blockKinds)[number]
 
 /** Rows of one kind, of one stream, in columns; its number is its place in `blocks`. */

@@ -1,4 +1,4 @@
-import { Book } from '../actors/book.js'
+import { Book, type BookLimits } from '../actors/book.js'
 import { type RecoveryParts, type RecoveryPlan, ShardRecovery } from '../actors/shard-recovery.js'
 import type { BookLayout, StreamEnd } from '../journal/take-over.js'
 import { plansOf } from '../recovery.js'
@@ -6,6 +6,9 @@ import type { SnapshotManifest } from './manifest.js'
 
 export interface RebuildParts extends RecoveryParts {
   random: () => number
+  /** Beyond it transactions are let go, as far as the plan says that they are projected. */
+  transactionsMax?: number
+  letGo?: BookLimits['letGo']
 }
 
 /** The book of the shard of a plan, as it was where the plan ends, and what its streams had counted. */
@@ -14,7 +17,9 @@ export async function rebuiltBook(
   plan: RecoveryPlan,
 ): Promise<{ book: Book; recovery: ShardRecovery }> {
   const seed = () => Math.floor(parts.random() * 2 ** 32)
-  const book = new Book([seed(), seed()], { accountsMax: 0, transactionsMax: 0 }, plan.place)
+  const { transactionsMax = Number.POSITIVE_INFINITY, letGo } = parts
+  const limits = { accountsMax: Number.POSITIVE_INFINITY, transactionsMax, letGo }
+  const book = new Book([seed(), seed()], limits, plan.place)
   const recovery = new ShardRecovery(book, plan, parts)
   await recovery.warmUp()
   return { book, recovery }

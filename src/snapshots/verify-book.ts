@@ -1,5 +1,5 @@
 import type { Book } from '../actors/book.js'
-import { bookDigest } from '../actors/digest.js'
+import { bookDigest, horizonOf } from '../actors/digest.js'
 import type { BookLayout, StreamEnd } from '../journal/take-over.js'
 import { snapshotFault } from './choose-snapshot.js'
 import { decodeManifest, SnapshotFault } from './manifest.js'
@@ -44,7 +44,7 @@ export async function verifyBook(
   }
   if (options.snapshots === undefined) return verified
   for (const stored of await options.snapshots.list(at.book.bookId)) {
-    const what = await faultOf({ ...options, snapshots: options.snapshots }, at, stored, digest)
+    const what = await faultOf({ ...options, snapshots: options.snapshots }, at, stored, books)
     verified.snapshots.push(stored.id)
     if (what !== undefined) verified.findings.push({ snapshot: stored.id, what })
   }
@@ -55,7 +55,7 @@ async function faultOf(
   options: VerifyBookOptions & { snapshots: SnapshotStore },
   at: { book: BookLayout; ends: readonly StreamEnd[] },
   stored: Awaited<ReturnType<SnapshotStore['list']>>[number],
-  digest: bigint,
+  journal: readonly Book[],
 ): Promise<string | undefined> {
   const session = await options.store.open()
   const fault = await snapshotFault(stored, at.book, session).finally(() => session.close())
@@ -68,9 +68,30 @@ async function faultOf(
   }
   try {
     const books = await rebuiltBooks(options, at, snapshot)
-    return bookDigest(books) === digest ? undefined : 'it leads to another state than the journal'
+    const horizon = horizonOf(books)
+    if (bookDigest(books, horizon) !== bookDigest(journal, horizon)) {
+      return 'it leads to another state than the journal'
+    }
+    return forgotten(journal, books)
+      ? 'it does not know of a transaction that it let go'
+      : undefined
   } catch (error) {
     if (error instanceof SnapshotFault) return error.message
     throw error
   }
+}
+
+/** Whether a transaction of the journal is neither in memory nor among those let go. */
+function forgotten(journal: readonly Book[], books: readonly Book[]): boolean {
+  const key = new Uint32Array(4)
+  return journal.some(({ transactions }, shard) => {
+    const { letGo, transactions: own } = books[shard]
+    for (const row of transactions.keys.rows()) {
+      transactions.keys.copyKey(row, key, 0)
+      const tenant = transactions.keys.tenantOf(row)
+      const isKnown = own.keys.find(tenant, key[0], key[1], key[2], key[3]) >= 0
+      if (!isKnown && !letGo.mayHave(tenant, key, 0)) return true
+    }
+    return false
+  })
 }

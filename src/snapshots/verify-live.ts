@@ -1,5 +1,6 @@
 import { applyRecord } from '../actors/apply.js'
 import type { Book } from '../actors/book.js'
+import type { SlotDigest } from '../actors/slot-digests.js'
 import { SlotIndex, stripedParts } from '../actors/slot-index.js'
 import type { DigestChain } from '../journal/batch.js'
 import { paddedLength, Word } from '../journal/record.js'
@@ -48,7 +49,7 @@ export async function verifyLive(
       const own = [...streamOfSlot.keys()].filter((slot) => streamOfSlot[slot] === stream)
       for (const slot of [...own, stripedParts]) {
         const live = await digestOf(options.url, stream, slot)
-        if ((await follower.digestOf(slot, live.seq)) !== live.digest) {
+        if ((await follower.digestOf(slot, live)) !== live.digest) {
           findings.push({ stream, slot, seq: live.seq })
         }
         done += 1
@@ -61,21 +62,22 @@ export async function verifyLive(
   return findings
 }
 
-async function digestOf(
-  url: string,
-  stream: number,
-  slot: number,
-): Promise<{ seq: number; digest: bigint }> {
+async function digestOf(url: string, stream: number, slot: number): Promise<SlotDigest> {
   const words = slot === stripedParts ? `stream=${stream}` : `stream=${stream}&slot=${slot}`
   const response = await fetch(`${url}/v1/system/digest?${words}`)
   const body = (await response.json()) as {
-    data?: { seq: number; digest: string }
+    data?: { seq: number; digest: string; horizon: { stream: number; seq: number }[] }
     error?: { message: string }
   }
   if (body.data === undefined) {
     throw new Error(`the server gives no digest of stream ${stream}: ${body.error?.message}`)
   }
-  return { seq: body.data.seq, digest: BigInt(`0x${body.data.digest}`) }
+  const { seq, digest, horizon } = body.data
+  return {
+    seq,
+    digest: BigInt(`0x${digest}`),
+    horizon: horizon.map(({ stream, seq }) => [stream, seq]),
+  }
 }
 
 /** A book that follows its stream, record by record. */
@@ -99,7 +101,10 @@ class BookFollower {
   }
 
   /** Digest of a slot after the record `seq`, which is durable. */
-  async digestOf(slot: number, seq: number): Promise<bigint> {
+  async digestOf(
+    slot: number,
+    { seq, horizon }: Pick<SlotDigest, 'seq' | 'horizon'>,
+  ): Promise<bigint> {
     if (seq < this.#seq) {
       throw new Error(
         `stream ${this.#stream} of the server is at ${seq}, its journal at ${this.#seq}`,
@@ -107,7 +112,7 @@ class BookFollower {
     }
     await this.#follow(seq)
     this.#index.advance(Number.POSITIVE_INFINITY)
-    return this.#index.digestOf(slot)
+    return this.#index.digestOf(slot, new Map(horizon))
   }
 
   async #follow(seq: number): Promise<void> {

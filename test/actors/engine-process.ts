@@ -4,6 +4,7 @@ import { Shard } from '../../src/actors/shard.js'
 import type { ShardOptions } from '../../src/actors/shard-parts.js'
 import type { RecoveryPlan } from '../../src/actors/shard-recovery.js'
 import type { Clock } from '../../src/clock.js'
+import { HistoryFinder } from '../../src/history/find-transactions.js'
 import type { Database } from '../../src/journal/database.js'
 import { digestChain } from '../../src/journal/digest.js'
 import { postgresDatabase } from '../../src/journal/postgres.js'
@@ -49,6 +50,8 @@ export class EngineProcess {
   readonly #options: EngineOptions
   readonly #clock: Clock
   readonly #database: Database
+  /** One for each shard. */
+  readonly #finders: HistoryFinder[] = []
   readonly #store: JournalStore
   readonly #sessions = new Set<JournalSession>()
   shards: Shard[] = []
@@ -127,6 +130,8 @@ export class EngineProcess {
   }
 
   #startShard(plan: RecoveryPlan): Shard {
+    const finder = new HistoryFinder(this.#database)
+    this.#finders.push(finder)
     const shard = new Shard(
       {
         plan,
@@ -141,6 +146,7 @@ export class EngineProcess {
         clock: this.#clock,
         store: this.#store,
         ...this.#snapshots,
+        findTransactions: finder.find,
         random: this.#options.random ?? Math.random,
         chain: digestChain(),
         send: (frame) => {
@@ -208,6 +214,7 @@ export class EngineProcess {
     this.#alive = false
     for (const session of this.#sessions) session.close()
     this.router?.close()
+    for (const finder of this.#finders) finder.close()
   }
 
   #clockWhileAlive(clock: TestClock): Clock {

@@ -10,16 +10,21 @@ import type { SnapshotManifest } from '../../src/snapshots/manifest.js'
 import type { SnapshotStore } from '../../src/snapshots/store.js'
 import { withClient } from './book-database.js'
 
+/** The digest of {@link booksOfJournal}. */
+export async function digestOfJournal(...of: Parameters<typeof booksOfJournal>): Promise<bigint> {
+  return bookDigest(await booksOfJournal(...of))
+}
+
 /**
- * The digest that a restart of a book to `shards` shards would come to, from a snapshot if one is
- * given; takes nothing over.
+ * The books that a restart to `shards` shards would come to, from a snapshot if one is given; takes
+ * nothing over.
  */
-export async function digestOfJournal(
+export async function booksOfJournal(
   book: BookLayout,
   store: JournalStore,
   shards: number,
   from?: { snapshot: SnapshotManifest; snapshots: SnapshotStore },
-): Promise<bigint> {
+): Promise<Book[]> {
   const { layout } = book
   const read = plansOf(book, shards, from?.snapshot).map(async (plan) => {
     const limits = { accountsMax: 1000, transactionsMax: 100_000 }
@@ -33,7 +38,7 @@ export async function digestOfJournal(
     recovery.finish(layout.streams[plan.place.shard] ?? 0, layout)
     return shard
   })
-  return bookDigest(await Promise.all(read))
+  return await Promise.all(read)
 }
 
 const doubledIds = `select id from daybook.records

@@ -1,10 +1,12 @@
+import type { Book } from '../../src/actors/book.js'
+import { bookDigest, horizonOf } from '../../src/actors/digest.js'
 import type { Database } from '../../src/journal/database.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
 import { readLayout } from '../../src/journal/take-over.js'
 import { usableSnapshots } from '../../src/snapshots/choose-snapshot.js'
 import { SnapshotFault } from '../../src/snapshots/manifest.js'
 import type { SnapshotStore } from '../../src/snapshots/store.js'
-import { digestOfJournal } from '../actors/journal-check.js'
+import { booksOfJournal } from '../actors/journal-check.js'
 import { below } from '../actors/random.js'
 import type { Choices } from './choices.js'
 import type { Chronicle } from './chronicle.js'
@@ -15,6 +17,7 @@ import type { Oracle } from './oracle/oracle.js'
 import { expect } from './oracle/violation.js'
 import type { SimulatedPostgres } from './postgres/simulated-postgres.js'
 import type { Processes } from './processes.js'
+import type { ReadModels } from './read-models.js'
 import { isDefinite, isDone, isRead, isTransient } from './request.js'
 import { leftoversOf } from './rest.js'
 import { type Scheduler, Thread } from './scheduler.js'
@@ -34,6 +37,7 @@ export interface EndingParts {
   processes: Processes
   clients: Clients
   chronicle: Chronicle
+  readModels: ReadModels
 }
 
 /**
@@ -72,6 +76,8 @@ export class Ending {
     chronicle.say('No more faults from here on.')
     postgres.heal()
     this.#parts.shelf.heal()
+    this.#parts.readModels.isPrompt = true
+    this.#parts.readModels.follow(Number.POSITIVE_INFINITY)
     // A backend whose client fell silent would stay for ever.
     postgres.terminateBackends(() => true)
     const random = choices.of('stays frozen')
@@ -161,23 +167,28 @@ export class Ending {
     for (;;) {
       await this.until('all is quiet', () => this.#isQuiet)
       const { commit } = oracle
-      let digests: readonly bigint[] | undefined
+      let read: readonly Book[][] | undefined
       checker.after(0, () => {
-        readDigests(database, shelf.storeFor(checker), shards).then(
-          (read) => {
-            digests = read
+        readBooks(database, shelf.storeFor(checker), shards).then(
+          (books) => {
+            read = books
           },
           (error: Error) => chronicle.fail(error),
         )
       })
-      await this.until('the journal is read', () => digests !== undefined)
+      await this.until('the journal is read', () => read !== undefined)
       await this.until('all is quiet', () => this.#isQuiet)
       // A hold may have expired meanwhile.
       if (oracle.commit !== commit) continue
       const { serving } = processes
+      const own = serving?.shards.map(({ book }) => book) ?? []
+      // What one of them has let go counts for none of them.
+      const horizon = horizonOf([...own, ...(read ?? []).flat()])
+      const digest = bookDigest(own, horizon)
+      const digests = read?.map((books) => bookDigest(books, horizon)) ?? []
       const text = `${shards} shards read another digest than ${serving?.shardCount} have in memory`
-      expect(digests?.[0] === serving?.digest, 7, () => text)
-      const strays = digests?.filter((digest) => digest !== serving?.digest).length ?? 0
+      expect(digests[0] === digest, 7, () => text)
+      const strays = digests.filter((other) => other !== digest).length
       expect(strays === 0, 7, () => `${strays} snapshots lead to another digest than the journal`)
       return
     }
@@ -214,25 +225,25 @@ export class Ending {
 }
 
 /** What the journal comes to from its beginning, and from each snapshot that can be used. */
-async function readDigests(
+async function readBooks(
   database: Database,
   snapshots: SnapshotStore,
   shards: number,
-): Promise<bigint[]> {
+): Promise<Book[][]> {
   const connection = await database.connect({ name: 'checker' })
   const book = await readLayout(connection)
   await connection.end()
   const store = postgresStore(database)
-  const digests = [await digestOfJournal(book, store, shards)]
+  const read = [await booksOfJournal(book, store, shards)]
   const session = await store.open()
   const usable = await usableSnapshots(snapshots, book, session, () => undefined)
   session.close()
   for (const snapshot of usable) {
     try {
-      digests.push(await digestOfJournal(book, store, shards, { snapshot, snapshots }))
+      read.push(await booksOfJournal(book, store, shards, { snapshot, snapshots }))
     } catch (error) {
       if (!(error instanceof SnapshotFault)) throw error
     }
   }
-  return digests
+  return read
 }

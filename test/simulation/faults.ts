@@ -42,4 +42,5 @@ export const faults: readonly string[] = [
   'snapshot damaged',
   'snapshot passed over',
   'snapshots out of reach',
+  'read models out of reach',
 ]

@@ -31,6 +31,8 @@ export function describeAct(act: Act): string {
       return 'an operator terminates all backends'
     case 'build snapshot':
       return `a snapshot is to be built, and ${act.keep} of them kept`
+    case 'read models follow':
+      return `the read models follow ${Math.round(act.share * 100)} % of what they lack`
     case 'damage snapshot':
       return 'a bit of the newest snapshot flips'
     default:

@@ -20,6 +20,7 @@ import { Channel, type Pace } from './channel.js'
 import type { Choices } from './choices.js'
 import type { SimulatedPostgres } from './postgres/simulated-postgres.js'
 import { ProcessClient } from './process-client.js'
+import type { ReadModels } from './read-models.js'
 import { type Scheduler, Thread } from './scheduler.js'
 import type { SnapshotShelf } from './snapshot-shelf.js'
 
@@ -30,6 +31,8 @@ export interface ProcessSettings {
   admissionTimeoutMs: number
   requestTimeoutMs: number
   bounds: ShardBounds
+  /** Absent: no transaction is let go. */
+  letGo?: { beyond: number; rows: number }
 }
 
 export interface ProcessParts {
@@ -39,6 +42,7 @@ export interface ProcessParts {
   pace: Pace
   settings: ProcessSettings
   shelf: SnapshotShelf
+  readModels: ReadModels
   /** The wall clock of the machine, which somebody may set. */
   wallMs(): number
   /** The process has ended: by a fault, because its start failed, or because it was told to. */
@@ -71,6 +75,7 @@ export class SimulatedProcess {
   readonly #parts: ProcessParts
   readonly #threads: Thread[] = []
   readonly #shardThreads: Thread[] = []
+  readonly #toShards: Channel[] = []
   #builds = 0
   readonly #database: Database
   /** Channels between two shards, by the numbers of both. */
@@ -124,10 +129,18 @@ export class SimulatedProcess {
     this.main.after(0, () => void this.#drain())
   }
 
+  /** As history-thread.ts has the node do. */
+  tellProjected(positions: [stream: number, seq: number][]): void {
+    if (this.state !== 'serving') return
+    for (const [number, shard] of this.shards.entries()) {
+      this.#toShards[number].send(() => shard.projected(positions))
+    }
+  }
+
   /** As a worker of snapshots/builder.ts would: from the journal, beside all else. */
   buildSnapshot(keep: number): void {
     if (this.state !== 'serving') return
-    const { choices, shelf, onSnapshot, onPassedOver } = this.#parts
+    const { choices, shelf, readModels, settings, onSnapshot, onPassedOver } = this.#parts
     this.#builds += 1
     const name = `builder ${this.#builds}`
     const thread = this.#newThread(name)
@@ -141,6 +154,8 @@ export class SimulatedProcess {
         clock: this.#clockOf(thread),
         random: choices.of(`${this.name} ${name} random`),
         chain: digestChain(),
+        projected: async () => readModels.positions,
+        ...letGoOf(settings),
         warn: onPassedOver,
         onProgress: () => undefined,
       })
@@ -176,6 +191,7 @@ export class SimulatedProcess {
       owner: this.owner,
       leaseMs: settings.leaseMs,
       commitTimeoutMs: settings.commitTimeoutMs,
+      projected: async () => this.#parts.readModels.positions,
       startShard: (plan) => this.#startShard(plan),
       enter: () => undefined,
       log: (message) => {
@@ -229,13 +245,21 @@ export class SimulatedProcess {
         leaseMs: settings.leaseMs,
         commitTimeoutMs: settings.commitTimeoutMs,
         admissionTimeoutMs: settings.admissionTimeoutMs,
-        limits: { accountsMax: 1000, transactionsMax: 100_000 },
+        limits: { accountsMax: 1000, transactionsMax: 100_000, ...letGoOf(settings) },
         bounds: settings.bounds,
       },
       {
         clock: this.#clockOf(thread),
         store: postgresStore(this.#databaseOf(thread)),
         snapshots: this.#parts.shelf.storeFor(thread),
+        findTransactions: (asked, coverage) =>
+          new Promise((resolve, reject) => {
+            toMain.send(() => {
+              const found = () => this.#parts.readModels.find(asked, coverage)
+              const answer = attempt(found)
+              toShard.send(() => ('value' in answer ? resolve(answer.value) : reject(answer.error)))
+            })
+          }),
         random: choices.of(`${this.name} shard ${number} random`),
         chain: digestChain(),
         send: (frame) => {
@@ -250,6 +274,7 @@ export class SimulatedProcess {
       },
     )
     this.shards[number] = shard
+    this.#toShards[number] = toShard
     this.#shardThreads[number] = thread
     const ask = <T>(work: () => Promise<T>) =>
       new Promise<T>((resolve, reject) => {
@@ -341,6 +366,18 @@ export class SimulatedProcess {
       schedule: (delayMs, task) => thread.after(delayMs + late(), task),
       nextTick: (task) => void thread.after(late() / 50, task),
     }
+  }
+}
+
+function letGoOf({ letGo }: ProcessSettings): Pick<ProcessSettings, 'letGo'> {
+  return letGo === undefined ? {} : { letGo }
+}
+
+function attempt<T>(work: () => T): { value: T } | { error: Error } {
+  try {
+    return { value: work() }
+  } catch (error) {
+    return { error: error as Error }
   }
 }
 

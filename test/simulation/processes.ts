@@ -8,6 +8,7 @@ import type { Oracle } from './oracle/oracle.js'
 import { expect } from './oracle/violation.js'
 import type { SimulatedPostgres } from './postgres/simulated-postgres.js'
 import { type ProcessParts, SimulatedProcess } from './process.js'
+import type { ReadModels } from './read-models.js'
 import type { Scheduler } from './scheduler.js'
 import { beginningMs, type Script } from './script.js'
 import type { SnapshotShelf } from './snapshot-shelf.js'
@@ -22,6 +23,7 @@ export interface ProcessesParts {
   choices: Choices
   postgres: SimulatedPostgres
   shelf: SnapshotShelf
+  readModels: ReadModels
   oracle: Oracle
   chronicle: Chronicle
   /** Nobody answers any more for what was asked of this process. */
@@ -128,10 +130,10 @@ export class Processes {
   }
 
   get #processParts(): ProcessParts {
-    const { script, chronicle, postgres, scheduler, choices, shelf } = this.#parts
+    const { script, chronicle, postgres, scheduler, choices, shelf, readModels } = this.#parts
     const { slowShare, slowMsMax, settings } = script
     return {
-      ...{ scheduler, choices, postgres, settings, shelf },
+      ...{ scheduler, choices, postgres, settings, shelf, readModels },
       pace: { slowShare, slowMsMax, onSlow: () => chronicle.hit('slow message') },
       wallMs: () => this.wallMs,
       onServing: ({ name }) => {
@@ -145,6 +147,10 @@ export class Processes {
       onSnapshot: (process, outcome) => this.#snapshotBuilt(process, outcome),
       onEnd: (process, fault) => this.#ended(process, fault),
     }
+  }
+
+  tellProjected(positions: [stream: number, seq: number][]): void {
+    for (const each of this.alive) each.tellProjected(positions)
   }
 
   buildSnapshot(keep: number): void {

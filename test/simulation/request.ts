@@ -45,7 +45,7 @@ export function isDefinite(answer: ClientAnswer): boolean {
     case 'overloaded':
       return false
     case 'refused':
-      return answer.code !== 'journal_unavailable'
+      return answer.code !== 'journal_unavailable' && answer.code !== 'old_id_not_checked'
     case 'batch':
       return answer.items.every((item) => item.outcome !== 'refused' || isDefinite(item))
     default:

@@ -2,6 +2,7 @@ import { countersOf } from '../../src/actors/account-decision.js'
 import type { BalanceView } from '../../src/actors/balance-entry.js'
 import type { Book } from '../../src/actors/book.js'
 import { TransactionState } from '../../src/actors/transactions.js'
+import { formatKey, type Key } from '../../src/key.js'
 import { keyOfName, tenant } from '../actors/engine-names.js'
 import { type Account, type AccountCounters, isSame, stateNow } from './oracle/account-history.js'
 import type { CommittedBook, Transaction } from './oracle/committed-book.js'
@@ -122,15 +123,22 @@ const states = {
 
 /** Ids that the shards remember otherwise than the plain model, or that only one of them knows. */
 function strayTransactions(books: readonly Book[], { transactions }: CommittedBook): number {
-  const remembered = books.reduce((sum, book) => sum + book.transactions.count, 0)
   const strays = [...transactions].filter(([id, { status, remaining }]) => {
     const key = keyOfName(id)
     const owner = books.find((book) => book.owns(key))
     const row = owner?.transactions.find(tenant, key) ?? -1
-    if (owner === undefined || row < 0) return true
+    if (owner === undefined) return true
+    if (row < 0) return status === 'pending' || !mayHave(owner, key)
     const left = owner.holds.get(row)?.postings.map((posting) => posting.remaining) ?? []
     const expected = status === 'pending' ? remaining : []
     return owner.transactions.state.get(row) !== states[status] || left.join() !== expected.join()
   })
-  return strays.length + Math.abs(remembered - transactions.size)
+  const unknown = books.flatMap(({ transactions: { keys } }) =>
+    [...keys.rows()].filter((row) => !transactions.has(formatKey(keys.keyOf(row)))),
+  )
+  return strays.length + unknown.length
+}
+
+function mayHave({ letGo }: Book, { w0, w1, w2, w3 }: Key): boolean {
+  return letGo.mayHave(tenant, Uint32Array.of(w0, w1, w2, w3), 0)
 }

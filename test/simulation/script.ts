@@ -27,6 +27,9 @@ export type Act =
   | { act: 'build snapshot'; keep: number }
   | { act: 'damage snapshot' }
   | { act: 'snapshots out of reach'; forMs: number }
+  /** By this share of what has been committed since. */
+  | { act: 'read models follow'; share: number }
+  | { act: 'read models out of reach'; forMs: number }
 
 export const databaseTroubles = [
   'refuse connects',
@@ -111,15 +114,19 @@ class ScriptWriter {
     const faultShare = this.#faults.length === 0 ? 0 : 0.14 + this.#random() * 0.4
     // As often as a policy would have it, in a life as short as this.
     const buildShare = this.#pick([0, 0.04, 0.1])
+    // In half of the worlds nothing is ever let go.
+    const followShare = this.#pick([0, 0, 0.1, 0.3])
     for (let index = 0; index < count; index++) {
       const afterMs = this.#pause()
       this.#elapsedMs += afterMs
       const acts = this.#random() < faultShare ? this.#fault() : [this.#work(buildShare)]
+      if (this.#random() < followShare) acts.push(this.#follow())
       for (const [place, act] of acts.entries()) {
         steps.push({ afterMs: place === 0 ? afterMs : 0, ...act })
       }
     }
     const isQuick = this.#random() < 0.5
+    const letGo = followShare === 0 ? {} : { letGo: { beyond: below(this.#random, 8), rows: 2 } }
     return {
       seed: this.#seed,
       shards: this.#shards(),
@@ -129,6 +136,7 @@ class ScriptWriter {
         admissionTimeoutMs: isQuick ? 1000 : 5000,
         requestTimeoutMs: isQuick ? 2500 : 15_000,
         bounds: this.#bounds(),
+        ...letGo,
       },
       slowShare: this.#pick([0, 0.01, 0.05, 0.2]),
       slowMsMax: this.#pick([20, 300, 3000]),
@@ -158,6 +166,13 @@ class ScriptWriter {
 
   #build(): Act {
     return { act: 'build snapshot', keep: 1 + below(this.#random, 3) }
+  }
+
+  #follow(): Act {
+    if (this.#random() < 0.05) {
+      return { act: 'read models out of reach', forMs: skewed(this.#random, 50, 5000) }
+    }
+    return { act: 'read models follow', share: this.#random() }
   }
 
   #send(): Act {

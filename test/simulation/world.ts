@@ -7,6 +7,7 @@ import { Oracle } from './oracle/oracle.js'
 import type { Violation } from './oracle/violation.js'
 import { type Commit, SimulatedPostgres } from './postgres/simulated-postgres.js'
 import { Processes } from './processes.js'
+import { ReadModels } from './read-models.js'
 import { Scheduler } from './scheduler.js'
 import type { Act, Script } from './script.js'
 import { SnapshotShelf } from './snapshot-shelf.js'
@@ -31,6 +32,7 @@ export class World {
   readonly #postgres: SimulatedPostgres
   readonly #shelf: SnapshotShelf
   readonly #oracle: Oracle
+  readonly #readModels: ReadModels
   readonly #processes: Processes
   readonly #clients: Clients
   readonly #ending: Ending
@@ -48,7 +50,12 @@ export class World {
     })
     this.#oracle = new Oracle(() => this.#postgres.tables, script.settings.leaseMs)
     this.#shelf = new SnapshotShelf(scheduler, choices.of('shelf'))
+    this.#readModels = new ReadModels(
+      () => this.#postgres.tables,
+      () => this.#processes?.tellProjected(this.#readModels.positions),
+    )
     const parts = {
+      readModels: this.#readModels,
       ...{ script, scheduler, choices, shelf: this.#shelf },
       ...{ postgres: this.#postgres, oracle: this.#oracle, chronicle: this.#chronicle },
     }
@@ -139,6 +146,16 @@ export class World {
         this.#chronicle.hit(act.act)
         this.#shelf.away(act.forMs)
         return
+      case 'read models follow':
+        this.#readModels.follow(Math.ceil(this.#readModels.late * act.share))
+        return
+      case 'read models out of reach':
+        this.#chronicle.hit(act.act)
+        this.#readModels.isThere = false
+        this.#scheduler.after(act.forMs, () => {
+          this.#readModels.isThere = true
+        })
+        return
       default:
         this.#troublePostgres(act)
     }
@@ -178,6 +195,7 @@ export class World {
       this.#chronicle.say(`${commit.backend.name} commits ${records} records: ${heads.join('; ')}`)
     }
     this.#oracle.committed(commit, this.#scheduler.nowMs)
+    this.#readModels.committed(commit)
   }
 }
 
@@ -194,6 +212,8 @@ type PostgresAct = Exclude<
       | 'build snapshot'
       | 'damage snapshot'
       | 'snapshots out of reach'
+      | 'read models follow'
+      | 'read models out of reach'
   }
 >
 

@@ -19,6 +19,7 @@ const claimRefusals = {
   [ClaimOutcome.knownWithDifferentBody]: refusalNumber.id_reused_with_different_body,
   [ClaimOutcome.busy]: refusalNumber.funds_reserved,
   [ClaimOutcome.full]: refusalNumber.memory_limit_reached,
+  [ClaimOutcome.notChecked]: refusalNumber.old_id_not_checked,
 } as const
 
 /**

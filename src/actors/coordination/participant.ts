@@ -19,6 +19,7 @@ import {
   AppliedWord,
   ApplyFlag,
   ApplyWord,
+  afterPeerMessage,
   beginPeerMessage,
   ClaimedWord,
   ClaimOutcome,
@@ -43,6 +44,8 @@ interface Held {
   /** Row of an account that is shut for a change, or -1. */
   shut: number
 }
+
+const notChecked = { outcome: ClaimOutcome.notChecked, stream: 0, seq: 0, restsOn: 0 }
 
 /**
  * A shard's part in transactions that another shard, or it itself, is home of: it judges and
@@ -97,15 +100,33 @@ export class Participant {
     out.set(verdict.facts.subarray(0, verdict.count * factWords), vote + VoteWord.list)
   }
 
-  /** Claims ids for an atomic batch whose home is another shard. */
+  /** Claims ids for an atomic batch whose home is another shard, once it is known which are new. */
   claim(words: Uint32Array, at: number): void {
+    const { recalls, book } = this.#bench
+    if (book.letGo.isEmpty) {
+      this.#claimAll(words, at, true)
+      return
+    }
+    const message = words.slice(at, afterPeerMessage(words, at))
+    const ids = Array.from({ length: message[ClaimWord.count] }, (_, index) => ({
+      words: message,
+      at: ClaimWord.list + index * claimWords,
+    }))
+    const go = (isKnown: boolean) => this.#claimAll(message, 0, isKnown)
+    if (!recalls.holdsUp(message[Peer.tenant], ids, go, ids.length)) go(true)
+  }
+
+  #claimAll(words: Uint32Array, at: number, isKnown: boolean): void {
     const tenant = words[at + Peer.tenant]
     const count = words[at + ClaimWord.count]
     const outcomes = new Uint32Array(count * claimedWords)
     let restsOn = 0
     for (let index = 0; index < count; index++) {
       const word = at + ClaimWord.list + index * claimWords
-      const claim = this.#claimId(tenant, words, word)
+      const claim =
+        isKnown || this.#bench.recalls.isSettled(tenant, words, word)
+          ? this.#claimId(tenant, words, word)
+          : notChecked
       restsOn = Math.max(restsOn, claim.restsOn)
       outcomes[index * claimedWords] = claim.outcome
       outcomes[index * claimedWords + 1] = claim.stream

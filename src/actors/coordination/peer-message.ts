@@ -85,6 +85,8 @@ export const ClaimOutcome = {
   busy: 3,
   /** The shard remembers as many ids as it may. */
   full: 4,
+  /** It may have been used long ago, and nobody can say so now. */
+  notChecked: 5,
 } as const
 export type ClaimOutcome = (typeof ClaimOutcome)[keyof typeof ClaimOutcome]
 

@@ -4,7 +4,6 @@ import { BookError } from '../book-error.js'
 import { CommandKind } from '../command.js'
 import { frameHeaderWords } from '../frame.js'
 import { findTarget } from '../hold-decision.js'
-import { refusalNumber } from '../refusals.js'
 import type { TransactionExecutor } from '../transaction-executor.js'
 import type { Workbench } from '../workbench.js'
 import { balancesOf, fillBalances } from './balance-list.js'
@@ -150,7 +149,7 @@ export class TransactionCoordination implements CoordinationSteps {
     const newHere = this.#items.filter((planned) => this.#isNewHere(planned)).length
     if (newHere > 0 && !book.hasRoomFor(newHere)) {
       decision.start()
-      decision.refuse(refusalNumber.memory_limit_reached)
+      decision.refuse(book.fullRefusal)
       return 0
     }
     const refused = this.#items.findIndex(

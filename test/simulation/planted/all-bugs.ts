@@ -2,6 +2,7 @@ import { accountBugs } from './account-bugs.js'
 import { actorBugs } from './actor-bugs.js'
 import { chosenBugs } from './chosen-bugs.js'
 import { journalBugs } from './journal-bugs.js'
+import { letGoBugs } from './let-go-bugs.js'
 import type { PlantedBug } from './planted-bug.js'
 import { snapshotBugs } from './snapshot-bugs.js'
 
@@ -11,6 +12,7 @@ export const allBugs: readonly PlantedBug[] = [
   ...accountBugs,
   ...journalBugs,
   ...snapshotBugs,
+  ...letGoBugs,
 ]
 
 const both = 'the shard looks at it, and so does the router: each alone is enough'
