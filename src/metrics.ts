@@ -77,8 +77,13 @@ export function shardMetrics(shard: number): {
     ),
     waitingCommands: gauge(
       'daybook_waiting_commands',
-      'Commands that wait until other shards have decided what they need',
+      'Commands that wait until other shards, or the read models, have said what they need',
     ),
+    letGo: gauge('daybook_transactions_let_go', 'Transaction ids that only the read models hold'),
+    letGoBytes: gauge('daybook_let_go_filter_bytes', 'Filter of the ids that were let go'),
+    oldIdsFound: gauge('daybook_old_ids_found', 'Ids looked for in the read models and found'),
+    oldIdsUnused: gauge('daybook_old_ids_unused', 'Ids looked for there that were never used'),
+    oldIdsFailed: gauge('daybook_old_ids_failed', 'Ids that could not be looked for there'),
     settlements: gauge('daybook_settlements', 'Commits of unknown outcome that were settled'),
   }
   return {

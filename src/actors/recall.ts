@@ -1,6 +1,7 @@
 import { type Key, keyFromWords } from '../key.js'
 import type { Book } from './book.js'
 import type { Positions } from './let-go.js'
+import type { ShardGauges } from './shard-parts.js'
 import type { TransactionState } from './transactions.js'
 
 /** A transaction as the read models have it. */
@@ -40,11 +41,7 @@ interface Asked extends AskedTransaction {
 }
 
 /** What came of looking for transactions, for metrics. */
-export interface RecallCounts {
-  found: number
-  unused: number
-  failed: number
-}
+type RecallCounts = Pick<ShardGauges, 'oldIdsFound' | 'oldIdsUnused' | 'oldIdsFailed'>
 
 /** Ids that one query asks for. */
 const askedMax = 1000
@@ -59,7 +56,7 @@ const askedMax = 1000
 export class Recalls {
   /** Commands that wait, and items of batches that do. */
   waitingCommands = 0
-  readonly counts: RecallCounts = { found: 0, unused: 0, failed: 0 }
+  readonly counts: RecallCounts = { oldIdsFound: 0, oldIdsUnused: 0, oldIdsFailed: 0 }
   readonly #book: Book
   readonly #find: FindTransactions
   readonly #onDone: () => void
@@ -135,7 +132,7 @@ export class Recalls {
         // One that was let go again meanwhile may be there as it was before it changed.
         const isSame = rows[index] < 0 || transactions.find(tenant, key) >= 0
         const isKnown = isSame && found !== undefined && this.#take(asked, found[index])
-        if (!isKnown) this.counts.failed += 1
+        if (!isKnown) this.counts.oldIdsFailed += 1
         for (const one of waiting) {
           one.isKnown &&= isKnown
           one.left -= 1
@@ -158,11 +155,11 @@ export class Recalls {
     if (found === undefined) {
       if (row >= 0) throw new Error('the read models lack a transaction that was let go')
       letGo.noteUnused(tenant, Uint32Array.of(key.w0, key.w1, key.w2, key.w3), 0)
-      this.counts.unused += 1
+      this.counts.oldIdsUnused += 1
       return true
     }
     const { state, fingerprint, stream, seq } = found
-    this.counts.found += 1
+    this.counts.oldIdsFound += 1
     if (row >= 0) {
       // What happened to it since it was let go, memory knows better.
       transactions.fillIn(row, fingerprint, { stream, seq })

@@ -3,7 +3,7 @@ import type { DigestChain } from '../journal/batch.js'
 import type { JournalStore } from '../journal/session.js'
 import type { SnapshotStore } from '../snapshots/store.js'
 import type { BookLimits } from './book.js'
-import type { FindTransactions, RecallCounts } from './recall.js'
+import type { FindTransactions } from './recall.js'
 import type { ShardBounds } from './shard-bounds.js'
 import type { RecoveryPlan, RecoveryProgress } from './shard-recovery.js'
 
@@ -65,5 +65,8 @@ export interface ShardGauges {
   /** Transactions that were let go, and the bytes of their filter. */
   letGo: number
   letGoBytes: number
-  recalls: RecallCounts
+  /** What came of ids that may have been let go. */
+  oldIdsFound: number
+  oldIdsUnused: number
+  oldIdsFailed: number
 }

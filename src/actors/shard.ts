@@ -112,7 +112,10 @@ export class Shard implements WriterListener {
       waitingCommands: this.#serving?.bench.waitingCommands ?? 0,
       letGo: this.book.letGo.filter.count,
       letGoBytes: this.book.letGo.filter.byteLength,
-      recalls: this.#serving?.bench.recalls.counts ?? { found: 0, unused: 0, failed: 0 },
+      oldIdsFound: 0,
+      oldIdsUnused: 0,
+      oldIdsFailed: 0,
+      ...this.#serving?.bench.recalls.counts,
     }
   }
 

@@ -89,3 +89,40 @@ t.test('it grows over pages and segments without losing or moving a row', async 
   t.equal(wrong, 0)
   t.ok(guessed > rows / 2, 'most guesses are right')
 })
+
+t.test('blocks are emptied oldest first and used again, and what is left is found', (t) => {
+  const word = fc.integer({ min: 0, max: 7 })
+  const name = fc.tuple(fc.constant(1), word, word, word, word)
+  const entries = fc.array(name, { minLength: 30, maxLength: 600, size: 'max' })
+  fc.assert(
+    fc.property(seed, entries, fc.integer({ min: 4, max: 60 }), (seed, entries, kept) => {
+      const table = new KeyTable(seed, () => undefined, 4)
+      const order: string[] = []
+      let rowsMax = 0
+      for (const entry of entries) {
+        if (order.includes(entry.join())) continue
+        rowsMax = Math.max(rowsMax, table.insert(...entry))
+        order.push(entry.join())
+        while (table.count > kept) {
+          const { first, end } = table.oldestBlock() ?? { first: 0, end: 0 }
+          for (let row = first; row < end; row++) {
+            const { w0, w1, w2, w3 } = table.keyOf(row)
+            const gone = order.shift()
+            if (gone !== [1, w0, w1, w2, w3].join()) return false
+            table.remove(row)
+            if (table.find(1, w0, w1, w2, w3) !== -1) return false
+          }
+          table.freeOldestBlock()
+        }
+      }
+      const names = [...table.rows()].map((row) => {
+        const { w0, w1, w2, w3 } = table.keyOf(row)
+        return table.find(1, w0, w1, w2, w3) === row ? [1, w0, w1, w2, w3].join() : 'lost'
+      })
+      return names.join(';') === order.join(';') && rowsMax < kept + 8
+    }),
+    { numRuns: 100, seed: 3 },
+  )
+  t.pass()
+  t.end()
+})

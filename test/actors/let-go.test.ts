@@ -52,7 +52,7 @@ async function compareWithModel(t: Test, connectionString: string, shards: numbe
         if ((pick + index) % 4 === 0) await book.follow(run.engine)
         for (const { gauges } of run.engine.shards) {
           counts.letGo = Math.max(counts.letGo, gauges.letGo)
-          counts.found = Math.max(counts.found, gauges.recalls.found)
+          counts.found = Math.max(counts.found, gauges.oldIdsFound)
         }
         if (run.engine.startedFrom?.version === 2) counts.fromSnapshot += 1
         for (const { book } of run.engine.shards) {
@@ -166,7 +166,7 @@ t.test('an id that only looks like an old one is new, once', async (t) => {
   const transfer = transferOf(lookalike())
   const [first, second] = await Promise.all([engine.post(transfer), engine.post(transfer)])
   t.same([first.outcome, second.outcome], ['accepted', 'replayed'])
-  t.equal(engine.shard.gauges.recalls.unused, 1, 'it was asked for once')
+  t.equal(engine.shard.gauges.oldIdsUnused, 1, 'it was asked for once')
   for (let round = 1; round < 4; round++) {
     await postMore(engine, round * 1000, 20)
     await book.follow(engine)

@@ -23,11 +23,11 @@ t.test('a digest waits until what it rests on is durable, and not too many wait'
   await new Promise(setImmediate)
   t.equal(answered, 0)
   digests.onDurable(5)
-  t.same(await Promise.all(asked), Array(64).fill({ seq: 5, digest: 0n }))
+  t.same(await Promise.all(asked), Array(64).fill({ seq: 5, horizon: [], digest: 0n }))
   seqs.durable = 5
   t.same(
     await digests.of(1),
-    { seq: 5, digest: 0n },
+    { seq: 5, horizon: [], digest: 0n },
     'there is room again, and nothing to wait for',
   )
 })

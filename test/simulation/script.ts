@@ -219,10 +219,10 @@ class ScriptWriter {
   #snapshots(): Act[] {
     const dice = this.#random()
     const build = this.#build()
-    if (dice < 0.4) return [build]
+    if (dice < 0.34) return [build]
     // A builder that is cut off in the middle.
-    if (dice < 0.6) return [build, { act: 'kill', shards: this.#shards() }]
-    if (dice < 0.9) return [{ act: 'damage snapshot' }, { act: 'kill', shards: this.#shards() }]
+    if (dice < 0.52) return [build, { act: 'kill', shards: this.#shards() }]
+    if (dice < 0.91) return [{ act: 'damage snapshot' }, { act: 'kill', shards: this.#shards() }]
     return [{ act: 'snapshots out of reach', forMs: skewed(this.#random, 50, 5000) }]
   }
 

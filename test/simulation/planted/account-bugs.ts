@@ -206,8 +206,8 @@ const ids: PlantedBug[] = [
     'repeat refused as overdue',
     'a repeat that has waited too long is refused although its first attempt is accepted',
     `${actors}/executor.js`,
-    'return book.transactions.find(tenant, id) >= 0 || underWay.has(tenant, words, at + Word.id);',
-    'return false;',
+    'return (book.transactions.find(tenant, id) >= 0 ||',
+    'return false && (book.transactions.find(tenant, id) >= 0 ||',
   ),
   bug(
     'repeat decided anew while under way',

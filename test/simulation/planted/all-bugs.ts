@@ -54,5 +54,7 @@ export const unseen: Readonly<Record<string, string>> = {
   'ordered batch overtakes an item under way': 'clients seldom repeat an item that is under way',
   'answers that wait for the lease dropped': 'while there are faults an answer may be lost',
   'ROLLBACK taken for COMMIT': 'the simulated Postgres answers a failed batch with its error',
+  'let go before it is projected':
+    'the read models are not asked before they hold all that was let go',
   'cancelled standby wait taken for durable': 'there is no standby that could be asked afterwards',
 }

@@ -55,8 +55,8 @@ export const letGoBugs: readonly PlantedBug[] = [
     'return false;',
   ),
   bug(
-    'state of what was let go found before it was projected',
-    'transactions are let go before the read models have them as they are now',
+    'let go before it is projected',
+    'transactions are let go before the read models have them',
     `${actors}/let-go.js`,
     'if (block === undefined || !isProjected(book, block))',
     'if (block === undefined)',

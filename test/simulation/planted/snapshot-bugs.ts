@@ -99,7 +99,7 @@ export const snapshotBugs: readonly PlantedBug[] = [
     'snapshot of a moment that never was',
     'a snapshot takes each stream as far as it has come when it is read',
     `${snapshots}/build-snapshot.js`,
-    '{ ...plan, upTo: of.ends }',
+    '{ ...plan, projected, upTo: of.ends }',
     'plan',
   ),
 ]
