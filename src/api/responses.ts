@@ -78,6 +78,7 @@ const write: ErrorCode[] = [
   'memory_limit_reached',
   'id_reused_with_different_body',
 ]
+const writeTransaction: ErrorCode[] = [...write, 'old_id_not_checked', 'projections_behind']
 const history: ErrorCode[] = ['not_ready', 'history_unavailable', 'history_behind']
 const accounts: ErrorCode[] = [
   'account_not_found',
@@ -189,18 +190,18 @@ export const accountChanged = {
 
 export const transactionPosted = {
   ...created(TransactionAnswer, 'transaction'),
-  ...failures([...write, ...transaction]),
+  ...failures([...writeTransaction, ...transaction]),
 }
 
 export const transactionRead = {
   200: described(TransactionAnswer, 'The transaction'),
-  ...failures([...read, 'transaction_not_found']),
+  ...failures([...read, 'transaction_not_found', 'old_id_not_checked']),
 }
 
 export const holdPosted = {
   ...created(TransactionAnswer, 'transaction'),
   ...failures([
-    ...write,
+    ...writeTransaction,
     ...holdStates,
     ...accounts,
     'effective_date_in_the_past',
@@ -212,13 +213,13 @@ export const holdPosted = {
 
 export const holdVoided = {
   ...created(TransactionAnswer, 'transaction'),
-  ...failures([...write, ...holdStates, 'effective_date_in_the_past']),
+  ...failures([...writeTransaction, ...holdStates, 'effective_date_in_the_past']),
 }
 
 export const transactionReversed = {
   ...created(TransactionAnswer, 'transaction'),
   ...failures([
-    ...write,
+    ...writeTransaction,
     ...movement,
     'transaction_not_found',
     'not_reversible',
@@ -228,7 +229,7 @@ export const transactionReversed = {
 
 export const batchPosted = {
   200: described(BatchAnswer, 'A result for each; of an atomic batch, all accepted or replayed'),
-  ...failures([...write, ...transaction, 'duplicate_id']),
+  ...failures([...writeTransaction, ...transaction, 'duplicate_id']),
 }
 
 export const entriesRead = {
