@@ -24,7 +24,7 @@ const limitDefault = 100
 const cursorLengthMax = 8192
 
 /** A moment: a day begins at 00:00 UTC. */
-const Moment = Type.String({
+export const Moment = Type.String({
   pattern: '^\\d{4}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,3})?(Z|[+-]\\d{2}:\\d{2}))?$',
   description: 'A date, or a date and time such as 2026-01-31T12:00:00Z',
 })
@@ -44,7 +44,7 @@ const Cursor = Type.String({
 
 const Order = oneOf(['asc', 'desc'] as const, 'By when they were recorded; newest first: desc')
 
-const paging = {
+export const paging = {
   limit: Type.Optional(Limit),
   cursor: Type.Optional(Cursor),
   minPosition: Type.Optional(MinPosition),

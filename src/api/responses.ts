@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { type TSchema, Type } from 'typebox'
 import { statementFormats } from '../history/statements/statement-formats.js'
 import { AccountList, BalanceAnswer, EntryList, TransactionList } from './history-schemas.js'
+import { TrialBalance } from './report-schemas.js'
 import { Account, oneOf, Transaction } from './schemas.js'
 import { type ErrorCode, errorKinds, wantsRetryAfter } from './statuses.js'
 
@@ -259,6 +260,11 @@ export const statementRead = {
     'The statement',
   ),
   ...failures([...history, 'account_not_found']),
+}
+
+export const trialBalanceRead = {
+  200: described(TrialBalance, 'The trial balance, or a page of its accounts'),
+  ...failures([...history, 'position_not_reached', 'journal_unavailable']),
 }
 
 const transactionsPage = described(TransactionList, 'A page of transactions')

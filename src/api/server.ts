@@ -26,6 +26,7 @@ import { errorKinds } from './statuses.js'
 import { type SystemParts, systemRoutes } from './system.js'
 import { transactionSearchRoutes } from './transaction-search.js'
 import { transactionRoutes } from './transactions.js'
+import { trialBalanceRoutes } from './trial-balance.js'
 
 export interface ServerOptions {
   logger: FastifyBaseLogger | undefined
@@ -101,6 +102,7 @@ export async function buildServer(
   await app.register(accountHistoryRoutes, { parts })
   await app.register(accountSearchRoutes, { parts })
   await app.register(transactionSearchRoutes, { parts })
+  await app.register(trialBalanceRoutes, { parts })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   return app as unknown as FastifyInstance
 }

@@ -36,6 +36,7 @@ t.test('every route is in the document', async (t) => {
     'GET /v1/accounts/{id}/balance',
     'GET /v1/accounts/{id}/entries',
     'GET /v1/accounts/{id}/statement',
+    'GET /v1/reports/trial-balance',
     'GET /v1/system/digest',
     'GET /v1/transactions',
     'GET /v1/transactions/{id}',

@@ -12,7 +12,7 @@ export interface Done {
 
 const accountKinds = [
   { class: 'asset', overdraftLimit: 'unlimited' },
-  { class: 'liability', overdraftLimit: '1000' },
+  { class: 'liability', overdraftLimit: '1000', type: 'current' },
   { class: 'income', striped: true },
   { class: 'expense', striped: true },
 ]
