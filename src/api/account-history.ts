@@ -2,7 +2,6 @@ import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
 import type { AccountClass } from '../actors/accounts.js'
-import { parseDay } from '../clock.js'
 import {
   type AccountEntry,
   effectiveBalance,
@@ -21,7 +20,7 @@ import { formatKey } from '../key.js'
 import { formatMinor } from '../money.js'
 import { type ApiParts, contextOf } from './context.js'
 import { ApiError, invalidField } from './errors.js'
-import { momentField, rangeFields } from './history-moment.js'
+import { dayField, momentField, rangeFields } from './history-moment.js'
 import {
   askedPage,
   listMeta,
@@ -148,8 +147,8 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
       const { tenant } = contextOf(request)
       const id = formatKey(keyField(tenant, request.params.id, 'id'))
       const { from, to, format = 'json', minPosition } = request.query
-      const fromDay = dayOfField(from, 'from')
-      const toDay = dayOfField(to, 'to')
+      const fromDay = dayField(from, 'from')
+      const toDay = dayField(to, 'to')
       if (fromDay > toDay) throw invalidField('to', 'is before `from`')
       const statement = await readHistory(parts, minPosition, async (queries, pool) =>
         accountStatement(pool, queries, {
@@ -174,13 +173,8 @@ async function* bytesOf(pieces: AsyncIterable<Buffer | string>): AsyncIterable<B
   for await (const piece of pieces) yield Buffer.from(piece as string)
 }
 
-function dayOfField(text: string, field: string): number {
-  const day = parseDay(text)
-  if (day === undefined) throw invalidField(field, 'is no date that there is')
-  return day
-}
-
-async function accountOf(
+/** The account of a path; throws `account_not_found`. */
+export async function accountOf(
   queries: HistoryQueries,
   tenant: number,
   id: string,

@@ -24,7 +24,7 @@ const limitDefault = 100
 const cursorLengthMax = 8192
 
 /** A moment: a day begins at 00:00 UTC. */
-export const Moment = Type.String({
+const Moment = Type.String({
   pattern: '^\\d{4}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,3})?(Z|[+-]\\d{2}:\\d{2}))?$',
   description: 'A date, or a date and time such as 2026-01-31T12:00:00Z',
 })
@@ -152,7 +152,7 @@ export const AccountsQuery = Type.Object(
   strict,
 )
 
-const ListMeta = Type.Object({
+export const ListMeta = Type.Object({
   positions: Type.Array(Type.String(), {
     description: 'Per stream, the last record that the answer rests on',
   }),

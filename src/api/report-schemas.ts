@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { accountClasses } from '../actors/accounts.js'
-import { paging } from './history-schemas.js'
-import { CurrencyCode, oneOf, strict } from './schemas.js'
+import { ListMeta, paging } from './history-schemas.js'
+import { CurrencyCode, DayText, MinPosition, Money, oneOf, strict } from './schemas.js'
 
 /** What the reports take and give. */
 const { limit, cursor } = paging
@@ -29,6 +29,46 @@ export const TrialBalanceQuery = Type.Object(
     cursor,
   },
   strict,
+)
+
+/** Ten years, with their leap days. */
+export const daysMax = 3660
+
+export const DailyBalancesQuery = Type.Object(
+  {
+    from: DayText,
+    to: DayText,
+    every: Type.Optional(
+      oneOf(
+        ['day', 'movement'] as const,
+        'Each day, as without it; or only those on which something took effect',
+      ),
+    ),
+    minPosition: Type.Optional(MinPosition),
+  },
+  strict,
+)
+
+export const DailyBalances = Type.Object(
+  {
+    data: Type.Object({
+      account: Type.String({ format: 'uuid' }),
+      class: oneOf(accountClasses, 'Class'),
+      currency: CurrencyCode,
+      openingBalance: Type.String({ description: 'On the normal side, before the first day' }),
+      days: Type.Array(
+        Type.Object({
+          date: Type.String(),
+          debits: Money,
+          credits: Money,
+          balance: Type.String({ description: 'On the normal side, at the end of the day' }),
+        }),
+        { maxItems: daysMax },
+      ),
+    }),
+    meta: ListMeta,
+  },
+  { title: 'DailyBalances' },
 )
 
 const sums = {

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { type TSchema, Type } from 'typebox'
 import { statementFormats } from '../history/statements/statement-formats.js'
 import { AccountList, BalanceAnswer, EntryList, TransactionList } from './history-schemas.js'
-import { TrialBalance } from './report-schemas.js'
+import { DailyBalances, TrialBalance } from './report-schemas.js'
 import { Account, oneOf, Transaction } from './schemas.js'
 import { type ErrorCode, errorKinds, wantsRetryAfter } from './statuses.js'
 
@@ -259,6 +259,11 @@ export const statementRead = {
     }),
     'The statement',
   ),
+  ...failures([...history, 'account_not_found']),
+}
+
+export const dailyBalancesRead = {
+  200: described(DailyBalances, 'The days'),
   ...failures([...history, 'account_not_found']),
 }
 

@@ -19,6 +19,7 @@ import { batchRoutes } from './batches.js'
 import { acceptJson } from './bodies.js'
 import { BodyBudget } from './body-budget.js'
 import type { ApiParts } from './context.js'
+import { dailyBalanceRoutes } from './daily-balances.js'
 import { ApiError, sendError } from './errors.js'
 import { answerUnknownRoutes } from './not-found.js'
 import { openapiOptions } from './openapi.js'
@@ -100,6 +101,7 @@ export async function buildServer(
   await app.register(transactionRoutes, { parts })
   await app.register(batchRoutes, { parts })
   await app.register(accountHistoryRoutes, { parts })
+  await app.register(dailyBalanceRoutes, { parts })
   await app.register(accountSearchRoutes, { parts })
   await app.register(transactionSearchRoutes, { parts })
   await app.register(trialBalanceRoutes, { parts })

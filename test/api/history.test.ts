@@ -33,6 +33,11 @@ t.test('what is asked for and cannot be is refused, with the field', async (t) =
     ['/v1/accounts/ada/statement?from=2026-01-01&to=2026-02-30', 'to'],
     ['/v1/accounts/ada/statement?from=2026-01-01&to=2026-01-02&format=doc', 'format'],
     ['/v1/accounts/ada/balance?at=2026-13-01', 'at'],
+    ['/v1/accounts/ada/balances?from=2026-01-01', 'to'],
+    ['/v1/accounts/ada/balances?from=2026-01-02&to=2026-01-01', 'to'],
+    ['/v1/accounts/ada/balances?from=2026-02-30&to=2026-03-01', 'from'],
+    ['/v1/accounts/ada/balances?from=2016-01-01&to=2026-01-08', 'to'],
+    ['/v1/accounts/ada/balances?from=2026-01-01&to=2026-01-02&every=week', 'every'],
     [`/v1/transactions?cursor=${changed}`, 'cursor'],
     ['/v1/transactions?status=lost', 'status'],
     ['/v1/transactions?effectiveFrom=2026-02-30', 'effectiveFrom'],
@@ -58,6 +63,7 @@ t.test('what is asked for and cannot be is refused, with the field', async (t) =
     t.match(json.error, { code, details: { field } }, JSON.stringify(body))
   }
   t.match((await api.get('/v1/accounts/nobody/entries')).json.error.code, 'account_not_found')
+  t.match((await api.get('/v1/accounts/nobody/balances?from=2026-01-01&to=2026-01-01')).status, 404)
   t.match((await api.get('/v1/accounts/nobody/balance?at=2026-01-01')).status, 404)
 })
 
@@ -123,6 +129,27 @@ t.test('a balance is as it was recorded, or as it was effective', async (t) => {
   t.match(await at('9999-12-31'), { balance: '7.00' })
   t.match(await at('2020-01-01T00:00:00Z'), { balance: '0.00', by: 'recorded' })
   t.match(await at('2998-12-31T12:00:00+01:00'), { balance: '7.00' }, 'all of it is recorded')
+})
+
+t.test('days are those by effective date, up to ten years of them', async (t) => {
+  const { api } = await smallBook(t)
+  const days = async (from: string, to: string, every = 'movement') =>
+    (await api.get(`/v1/accounts/ada/balances?from=${from}&to=${to}&every=${every}`)).json.data
+  const { days: all } = await days('2015-12-31', '2026-01-06', 'day')
+  t.equal(all.length, 3660)
+  t.same(await days('2025-12-30', '2026-01-02'), {
+    ...{ class: 'liability', currency: 'EUR', openingBalance: '0.00' },
+    account: (await days('2026-01-01', '2026-01-01')).account,
+    days: [
+      { date: '2025-12-30', debits: '0.00', credits: '1.00', balance: '1.00' },
+      { date: '2026-01-01', debits: '0.00', credits: '2.00', balance: '3.00' },
+    ],
+  })
+  const late = await days('2998-12-31', '2999-01-02')
+  t.match(late, { openingBalance: '2.00', days: [{ date: '2999-01-01', balance: '7.00' }] })
+  t.match(await days('0001-01-01', '0001-01-02', 'day'), { openingBalance: '0.00' })
+  const { days: last } = await days('9999-12-31', '9999-12-31', 'day')
+  t.same(last, [{ date: '9999-12-31', debits: '0.00', credits: '0.00', balance: '7.00' }])
 })
 
 t.test('a client reads its own write, or is told that it cannot yet', async (t) => {

@@ -34,6 +34,7 @@ t.test('every route is in the document', async (t) => {
     'GET /v1/accounts',
     'GET /v1/accounts/{id}',
     'GET /v1/accounts/{id}/balance',
+    'GET /v1/accounts/{id}/balances',
     'GET /v1/accounts/{id}/entries',
     'GET /v1/accounts/{id}/statement',
     'GET /v1/reports/trial-balance',
