@@ -29,13 +29,22 @@ import {
   readHistory,
   recordPlaceMax,
 } from './history-page.js'
-import { BalanceQuery, EntriesQuery, type Entry, StatementQuery } from './history-schemas.js'
+import {
+  alwaysShown,
+  BalanceQuery,
+  EntriesQuery,
+  Entry,
+  StatementQuery,
+} from './history-schemas.js'
 import { formatPosition } from './position.js'
 import { balanceAt, entriesRead, statementRead } from './responses.js'
 import { KeyText } from './schemas.js'
+import { asksFor, fieldsAsked, withFields } from './sparse-fields.js'
 import { keyField } from './transaction-input.js'
 
 const Params = Type.Object({ id: KeyText })
+/** Of an entry: they are looked up in its transaction. */
+const ofTransaction = ['type', 'reference', 'description', 'category', 'number', 'code']
 /** Of a record: a smallint of its entries. */
 const sidesMax = 32_767
 
@@ -67,6 +76,7 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
       const page = askedPage(request, request.query, paging)
       const { from, to, order, minPosition } = page.query
       const range = rangeFields(from, to)
+      const fields = fieldsAsked(page.query.fields, Entry, alwaysShown.entry)
       return await readHistory(parts, minPosition, async (queries) => {
         const account = await accountOf(queries, tenant, id)
         const [timeMs, stream, seq, nr] = page.after ?? []
@@ -77,13 +87,15 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
           limit: page.limit + 1,
         })
         const shown = entries.slice(0, page.limit)
-        const found = await findTransactions(queries, { tenant, ...transactionsOf(shown) })
+        const found = asksFor(fields, ...ofTransaction)
+          ? await findTransactions(queries, { tenant, ...transactionsOf(shown) })
+          : []
         const transactions = new Map(found.map((transaction) => [transaction.id, transaction]))
         const places = entries.map(({ place }) => ({
           place: [place.timeMs, place.stream, place.seq, place.nr],
         }))
         return {
-          data: shown.map((entry) => shownEntry(account, entry, transactions)),
+          data: shown.map((entry) => withFields(shownEntry(account, entry, transactions), fields)),
           meta: { ...listMeta(queries), cursor: nextCursor(paging, page, places) },
         }
       })

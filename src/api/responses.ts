@@ -242,10 +242,11 @@ export const balanceAt = {
   ...failures([...history, 'account_not_found']),
 }
 
-export const accountsListed = {
-  200: described(AccountList, 'A page of accounts'),
-  ...failures(history),
-}
+const accountsPage = described(AccountList, 'A page of accounts')
+
+export const accountsListed = { 200: accountsPage, ...failures(history) }
+
+export const accountsFound = { 200: accountsPage, ...failures([...body, ...history]) }
 
 export const statementRead = {
   200: described(

@@ -43,6 +43,7 @@ t.test('every route is in the document', async (t) => {
     'GET /v1/transactions/{id}',
     'PATCH /v1/accounts/{id}',
     'POST /v1/accounts',
+    'POST /v1/accounts/search',
     'POST /v1/transactions',
     'POST /v1/transactions/batch',
     'POST /v1/transactions/search',

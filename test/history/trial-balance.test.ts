@@ -56,6 +56,7 @@ t.test(
       }
       await assertNewest(t, api, model)
       await assertMoments(t, api, model, random)
+      await assertDays(t, api, model)
       for (const [position, rows] of said) {
         const again = await accountRows(api, position)
         t.same(again, rows, `${position} says what it said before, in an earlier generation`)
@@ -129,6 +130,19 @@ async function assertNewest(t: Test, api: ApiServer, model: JournalModel): Promi
     model.records.get(stream)?.length ?? 0,
   ])
   t.equal(json.meta.position, format(new Map(heads)))
+}
+
+/** Balances by day go on from one generation to the next. */
+async function assertDays(t: Test, api: ApiServer, model: JournalModel): Promise<void> {
+  const [from, to] = [-9, 9].map((days) =>
+    new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10),
+  )
+  const sums = modelSums(model, () => true)
+  for (const [account, { debits, credits }] of sums) {
+    const { json } = await api.get(`/v1/accounts/${account}/balances?from=${from}&to=${to}`)
+    t.equal(sumOf(json.data.days, 'debits'), debits)
+    t.equal(sumOf(json.data.days, 'credits'), credits)
+  }
 }
 
 /** What is said while transactions are under way over several shards is said again afterwards. */
