@@ -23,10 +23,10 @@ export class SettledPositions {
   async neededFor(
     parts: ApiParts,
     context: RequestContext,
-    { position, closed, streams }: BookCut,
+    { position, closed }: BookCut,
   ): Promise<Positions> {
     // Nothing is open any more when a generation ends.
-    if (closed) return headsOf(parts, (id) => streams.some(({ stream }) => stream === id))
+    if (closed) return headsOf(parts, position)
     if (this.#newest !== undefined && covers(this.#newest.position, position)) {
       return this.#newest.needed
     }
@@ -44,7 +44,7 @@ export class SettledPositions {
         await new Promise((resolve) => setTimeout(resolve, pollMs))
       }
     }
-    return await headsOf(parts, (id) => position.has(id))
+    return await headsOf(parts, position)
   }
 
   /** The read models have been seen to be there. */
@@ -55,9 +55,10 @@ export class SettledPositions {
   }
 }
 
-async function headsOf(parts: ApiParts, isAsked: (stream: number) => boolean): Promise<Positions> {
+/** Where its streams are now. */
+async function headsOf(parts: ApiParts, position: BookPosition): Promise<Positions> {
   const heads = await readHistory(parts, undefined, readHeads)
-  return new Map(heads.filter(({ id }) => isAsked(id)).map(({ id, head }) => [id, head]))
+  return new Map(heads.filter(({ id }) => position.has(id)).map(({ id, head }) => [id, head]))
 }
 
 /** Whether all that the records of a stream up to `seq` concern have applied them, durably. */

@@ -1,6 +1,7 @@
 import type { Static } from 'typebox'
 import { type AccountClass, accountClasses } from '../actors/accounts.js'
-import type { AccountSums, GroupSums, TrialBalanceSums } from '../history/trial-balance.js'
+import type { AccountSums, TrialBalanceSums } from '../history/trial-balance.js'
+import type { GroupSums } from '../history/trial-balance-groups.js'
 import { formatMinor } from '../money.js'
 import type { TrialBalance } from './report-schemas.js'
 

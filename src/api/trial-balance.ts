@@ -1,32 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
-import {
-  type BookCut,
-  cutAt,
-  faultOf,
-  newestPosition,
-  positionUntil,
-  readHeads,
-} from '../history/book-cut.js'
+import { cutAt, faultOf, newestPosition, positionUntil, readHeads } from '../history/book-cut.js'
 import type { Positions } from '../history/history-pool.js'
-import {
-  type AccountPlace,
-  type GroupSums,
-  groupInFlight,
-  type InFlight,
-  readAccountSums,
-  readGroupSums,
-  readInFlight,
-  type TrialBalanceGrouping,
-} from '../history/trial-balance.js'
+import { type ReportPlace, readAccountSums, readInFlight } from '../history/trial-balance.js'
+import { readGroups } from '../history/trial-balance-groups.js'
+import { ArchiveFault } from '../journal/archive-segment.js'
 import {
   type BookPosition,
   formatBookPosition,
   parseBookPosition,
 } from '../journal/book-position.js'
 import { type ApiParts, contextOf, servingPartsOf } from './context.js'
-import { invalidField } from './errors.js'
+import { ApiError, invalidField } from './errors.js'
 import { momentField } from './history-moment.js'
 import {
   type AskedPage,
@@ -50,17 +36,10 @@ const paging: Paging = {
 type Query = Static<typeof TrialBalanceQuery>
 
 /** A report at a book position: it says the same for ever. */
-interface Report {
-  tenant: number
-  cut: BookCut
+interface Report extends ReportPlace {
+  /** How far the read models must be. */
   needed: Positions
-  inFlight: InFlight
 }
-
-/** Accounts of one statement, when all of them are added up: none holds a connection for long. */
-const accountsAtATime = 5000
-/** Of an answer that is not paged. */
-const groupsMax = 10_000
 
 /** `/v1/reports/…`: what the whole book says at one position. */
 export const trialBalanceRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
@@ -88,7 +67,14 @@ export const trialBalanceRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> 
       const report = await reportAt(parts, settled, request, page.query.at)
       const { by = 'account' } = page.query
       if (by === 'account') return await accountPage(parts, report, page)
-      const groups = await readGroups(parts, report, by, request)
+      const groups = await readGroups(report, by, {
+        read: (work) => readHistory(parts, report.needed, work),
+        // Once the client is gone, nobody waits for the rest.
+        goesOn: () => !request.raw.socket.destroyed,
+      })
+      if (groups === 'too_many') {
+        throw invalidField('by', 'gives too many rows: ask by account, page by page')
+      }
       const position = formatBookPosition(report.cut.position)
       return { data: shownGroups(groups), meta: { position } }
     },
@@ -123,9 +109,8 @@ async function reportAt(
     if (at === undefined) return newestPosition(heads)
     const named = parseBookPosition(at)
     if (named === undefined) {
-      const { day, beforeMs } = momentField(at, 'at')
-      if (day === undefined) return await positionUntil(journal, heads, beforeMs - 1)
-      throw invalidField('at', 'is a date: give the moment, such as 2026-01-31T23:59:59.999Z')
+      const { beforeMs } = momentField(at, 'at')
+      return await positionUntil(journal, heads, beforeMs - 1).catch(rethrowArchived)
     }
     const fault = faultOf(named, heads)
     if (fault !== undefined) throw invalidField('at', fault)
@@ -154,38 +139,10 @@ async function accountPage(parts: ApiParts, report: Report, page: AskedPage<Quer
   }
 }
 
-/** All accounts, some thousands at a time: the position is the same, whenever they are read. */
-async function readGroups(
-  parts: ApiParts,
-  report: Report,
-  by: TrialBalanceGrouping,
-  request: FastifyRequest,
-): Promise<GroupSums[]> {
-  const groups = new Map<string, GroupSums>()
-  const addAll = (more: readonly GroupSums[]) => {
-    for (const group of more) {
-      const { currency, scale, accountClass, type } = group
-      const name = JSON.stringify([currency, scale, accountClass, type])
-      const own = groups.get(name)
-      if (own === undefined) groups.set(name, { ...group })
-      else {
-        own.balance += group.balance
-        own.debits += group.debits
-      }
-    }
-    if (groups.size > groupsMax) {
-      throw invalidField('by', `gives more than ${groupsMax} rows: ask by account, page by page`)
-    }
-  }
-  addAll(await readHistory(parts, report.needed, (queries) => groupInFlight(queries, by, report)))
-  let after: AccountPlace | undefined
-  do {
-    const { groups: more, last } = await readHistory(parts, report.needed, (queries) =>
-      readGroupSums(queries, by, { ...report, after, limit: accountsAtATime }),
-    )
-    addAll(more)
-    after = last
-    // Once it is gone, nobody waits for the rest.
-  } while (after !== undefined && !request.raw.destroyed)
-  return [...groups.values()]
+function rethrowArchived(error: Error): never {
+  if (!(error instanceof ArchiveFault)) throw error
+  throw new ApiError(
+    'history_unavailable',
+    'the journal of that time is in the archive, which this server has no way to; name a position',
+  )
 }

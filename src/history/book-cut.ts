@@ -1,4 +1,5 @@
 import { recordTime } from '../actors/apply.js'
+import { ArchiveFault } from '../journal/archive-segment.js'
 import { type BookPosition, formatBookPosition } from '../journal/book-position.js'
 import type { JournalReader } from '../journal/reader.js'
 import type { HistoryQueries, Positions } from './history-pool.js'
@@ -17,14 +18,14 @@ export interface BookCut {
   position: BookPosition
   /** Whether no stream of the generation is written any more. */
   closed: boolean
-  /** All streams that count, those of earlier generations at their ends. */
+  /** All streams of which something counts, those of earlier generations at their ends. */
   streams: readonly CutStream[]
 }
 
 export interface CutStream {
   stream: number
   seq: number
-  /** Of the record there, in milliseconds since 1970: nothing up to it is later. */
+  /** Milliseconds since 1970: nothing up to there is later. */
   timeMs: number
 }
 
@@ -89,13 +90,11 @@ export async function cutAt(
 ): Promise<BookCut> {
   const own = streams.filter(({ id }) => position.has(id))
   const { generation, closed } = own[0]
-  const cut: CutStream[] = streams
-    .filter((stream) => stream.generation < generation)
-    .map(({ id, head }) => ({ stream: id, seq: head, timeMs: Number.POSITIVE_INFINITY }))
-  for (const { id } of own) {
-    const seq = position.get(id) ?? 0
-    const timeMs = seq === 0 ? 0 : await timeOf(journal, id, seq)
-    cut.push({ stream: id, seq, timeMs })
+  const cut: CutStream[] = []
+  for (const stream of streams) {
+    const seq = position.get(stream.id) ?? (stream.generation < generation ? stream.head : 0)
+    if (seq === 0) continue
+    cut.push({ stream: stream.id, seq, timeMs: await boundOf(journal, stream.id, seq) })
   }
   return { position, closed, streams: cut }
 }
@@ -124,6 +123,16 @@ async function lastRecordUntil(
   }
   return low
 }
+
+/** Nothing up to the record is later than this; without a way to the archive, that says nothing. */
+async function boundOf(journal: JournalReader, stream: number, seq: number): Promise<number> {
+  return await timeOf(journal, stream, seq).catch((error: Error) => {
+    if (error instanceof ArchiveFault) return endOfTimeMs
+    throw error
+  })
+}
+
+const endOfTimeMs = Date.UTC(9999, 11, 31)
 
 async function timeOf(journal: JournalReader, stream: number, seq: number): Promise<number> {
   return recordTime(await journal.readRecord(stream, seq), 0)

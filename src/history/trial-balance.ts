@@ -2,9 +2,6 @@ import type { BookCut } from './book-cut.js'
 import type { HistoryQueries } from './history-pool.js'
 import type { PostedSums } from './running-balances.js'
 
-/** What accounts are added up by. */
-export type TrialBalanceGrouping = 'currency' | 'class' | 'type'
-
 /** What was posted up to a book position, on an account or on all of a kind; minor units. */
 export interface TrialBalanceSums extends PostedSums {
   currency: string
@@ -20,11 +17,6 @@ export interface AccountSums extends TrialBalanceSums {
   place: AccountPlace
 }
 
-export interface GroupSums extends TrialBalanceSums {
-  accountClass: string | null
-  type: string | null
-}
-
 /** Where an account is in the order in which they were opened. */
 export interface AccountPlace {
   createdMs: number
@@ -35,10 +27,14 @@ export interface AccountPlace {
 /** By account, what counts at a position although its own stream did it afterwards; minor units. */
 export type InFlight = ReadonlyMap<string, PostedSums>
 
-interface ReportQuery {
+/** What is the same for every part of a report. */
+export interface ReportPlace {
   tenant: number
   cut: BookCut
   inFlight: InFlight
+}
+
+export interface ReportQuery extends ReportPlace {
   after: AccountPlace | undefined
   limit: number
 }
@@ -56,7 +52,7 @@ const inFlightEntriesMax = 100_000
  */
 export async function readInFlight(
   { client }: HistoryQueries,
-  { tenant, cut }: Pick<ReportQuery, 'tenant' | 'cut'>,
+  { tenant, cut }: Pick<ReportPlace, 'tenant' | 'cut'>,
 ): Promise<InFlight | 'not_closed' | 'too_many'> {
   if (cut.position.size === 1) return new Map()
   const values = [[...cut.position.keys()], [...cut.position.values()]]
@@ -121,60 +117,8 @@ export async function readAccountSums(
   }))
 }
 
-/**
- * The next `limit` accounts added up by what they have in common. `last` is where they end;
- * undefined if there are no more.
- */
-export async function readGroupSums(
-  { client }: HistoryQueries,
-  by: TrialBalanceGrouping,
-  query: ReportQuery,
-): Promise<{ groups: GroupSums[]; last: AccountPlace | undefined }> {
-  const accountClass = by === 'currency' ? 'null' : 'class'
-  const type = by === 'type' ? 'type' : 'null'
-  const { rows } = await client.query<GroupRow>({
-    name: `history-trial-balance-by-${by}`,
-    text: `with ${slice} select currency, scale, ${accountClass} as "accountClass", ${type} as type,
-             sum(sums.balance) as balance, sum(sums.debits) as debits,
-             (select count(*) from slice)::int as accounts,
-             (select json_build_array((extract(epoch from created_at) * 1000)::bigint, stream, seq)
-              from slice order by created_at desc, stream desc, seq desc limit 1) as last
-           from slice cross join lateral (${sumsOfAccount}) sums
-           group by 1, 2, 3, 4`,
-    values: valuesOf(query),
-  })
-  if (rows.length === 0) return { groups: [], last: undefined }
-  const [createdMs, stream, seq] = rows[0].last
-  const groups = rows.map(({ last: _, accounts: __, ...row }) => ({ ...row, ...sumsOf(row) }))
-  return {
-    groups,
-    last: rows[0].accounts < query.limit ? undefined : { createdMs, stream, seq },
-  }
-}
-
-/** What is in flight, added up by what the accounts have in common. */
-export async function groupInFlight(
-  { client }: HistoryQueries,
-  by: TrialBalanceGrouping,
-  { tenant, inFlight }: Pick<ReportQuery, 'tenant' | 'inFlight'>,
-): Promise<GroupSums[]> {
-  if (inFlight.size === 0) return []
-  const { rows } = await client.query<Pick<AccountRow, 'id'> & Omit<GroupSums, keyof PostedSums>>({
-    name: 'history-accounts-in-flight',
-    text: `select id, currency, scale, class as "accountClass", type
-           from daybook_history.account where tenant = $1 and id = any($2::uuid[])`,
-    values: [tenant, [...inFlight.keys()]],
-  })
-  return rows.map(({ id, currency, scale, accountClass, type }) => ({
-    ...{ currency, scale },
-    accountClass: by === 'currency' ? null : accountClass,
-    type: by === 'type' ? type : null,
-    ...(inFlight.get(id) ?? { balance: 0n, debits: 0n }),
-  }))
-}
-
 /** $1 tenant; $2 to $4 streams, seqs and times; $5 to $7 a place; $8 accounts in flight; $9 limit. */
-const slice = `slice as (
+export const slice = `slice as (
     select * from daybook_history.account a
     where tenant = $1 and created_at >= $5
       and (created_at, stream, seq) > ($5::timestamptz, $6::int, $7::bigint)
@@ -184,7 +128,7 @@ const slice = `slice as (
     order by created_at, stream, seq limit $9)`
 
 /** Of the account in `slice`: the sums after the last entry of each stream within the position. */
-const sumsOfAccount = `
+export const sumsOfAccount = `
   select case when slice.striped then sum(last.balance) else (array_agg(last.balance
       order by cut.stream desc) filter (where last.balance is not null))[1] end as balance,
     case when slice.striped then sum(last.debits) else (array_agg(last.debits
@@ -196,14 +140,12 @@ const sumsOfAccount = `
       and e.recorded_at <= cut.until and e.seq <= cut.seq
     order by e.recorded_at desc, e.seq desc, e.nr desc limit 1) last on true`
 
-function valuesOf({ tenant, cut, inFlight, after, limit }: ReportQuery): unknown[] {
+export function valuesOf({ tenant, cut, inFlight, after, limit }: ReportQuery): unknown[] {
   return [
     tenant,
     cut.streams.map(({ stream }) => stream),
     cut.streams.map(({ seq }) => seq),
-    cut.streams.map(({ timeMs }) =>
-      Number.isFinite(timeMs) ? new Date(timeMs).toISOString() : 'infinity',
-    ),
+    cut.streams.map(({ timeMs }) => new Date(timeMs).toISOString()),
     after === undefined ? '-infinity' : new Date(after.createdMs).toISOString(),
     after?.stream ?? 0,
     after?.seq ?? 0,
@@ -212,7 +154,7 @@ function valuesOf({ tenant, cut, inFlight, after, limit }: ReportQuery): unknown
   ]
 }
 
-interface SumsRow {
+export interface SumsRow {
   balance: string | null
   debits: string | null
 }
@@ -230,16 +172,7 @@ interface AccountRow extends SumsRow {
   seq: string
 }
 
-interface GroupRow extends SumsRow {
-  currency: string
-  scale: number
-  accountClass: string | null
-  type: string | null
-  accounts: number
-  last: [createdMs: number, stream: number, seq: number]
-}
-
-function sumsOf({ balance, debits }: SumsRow): PostedSums {
+export function sumsOf({ balance, debits }: SumsRow): PostedSums {
   return { balance: BigInt(balance ?? 0), debits: BigInt(debits ?? 0) }
 }
 

@@ -1,6 +1,11 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { systemClock } from '../../src/clock.js'
+import { cutAt, newestPosition, readHeads } from '../../src/history/book-cut.js'
+import { HistoryPool, type HistoryQueries } from '../../src/history/history-pool.js'
+import { readGroups } from '../../src/history/trial-balance-groups.js'
 import { parseBookPosition } from '../../src/journal/book-position.js'
+import { postgresReader } from '../../src/journal/reader.js'
 import { below, randomOf } from '../actors/random.js'
 import { type ApiServer, type Json, startApi } from '../api/server.js'
 import { type JournalModel, modelSums, readJournalModel } from './journal-model.js'
@@ -18,6 +23,7 @@ t.test('with one shard it says at every position what the journal says', async (
     await assertSays(t, api, model, randomPosition(model, random))
   }
   await assertNewest(t, api, model)
+  await assertInParts(t, api)
 })
 
 t.test(
@@ -115,6 +121,30 @@ async function assertSays(t: Test, api: ApiServer, model: JournalModel, position
     }
   }
   return rows
+}
+
+/** However many accounts are added up at a time, it is the same. */
+async function assertInParts(t: Test, api: ApiServer): Promise<void> {
+  const onError = (error: Error) => {
+    throw error
+  }
+  const options = { timeoutMs: 5000, onError }
+  const pool = new HistoryPool(api.databaseUrl, { ...options, clock: systemClock })
+  const journal = postgresReader(api.databaseUrl, options)
+  t.teardown(() => Promise.all([pool.close(), journal.close()]))
+  const heads = await pool.read(undefined, readHeads)
+  const cut = await cutAt(journal, heads, newestPosition(heads))
+  const read = <T>(work: (queries: HistoryQueries) => Promise<T>) => pool.read(undefined, work)
+  const report = { tenant: 1, cut, inFlight: new Map() }
+  const asWhole = [...(await readGroups(report, 'type', { read, goesOn: () => true }))]
+  for (const accountsAtATime of [1, 3, 7]) {
+    const options = { read, goesOn: () => true, accountsAtATime }
+    const inParts = [...(await readGroups(report, 'type', options))]
+    t.same(new Set(inParts), new Set(asWhole))
+  }
+  const begun = await readGroups(report, 'type', { read, goesOn: () => false, accountsAtATime: 1 })
+  t.ok(asWhole.length > 3)
+  t.equal(begun.length, 1, 'it ends when nobody waits for it')
 }
 
 /** Without a position it is where the book is, as the actors say. */
