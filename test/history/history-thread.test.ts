@@ -83,6 +83,7 @@ async function threadOf(t: Test, connectionString: string, more: Partial<History
   const thread = new HistoryThread(task, {
     onTrouble: (message) => troubles.push({ message, progress: thread.progress }),
     onEnd: (error) => ends.push(error),
+    onProjected: () => undefined,
   })
   t.teardown(() => thread.stop())
   return { thread, ends, troubles }
