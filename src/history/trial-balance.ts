@@ -76,10 +76,13 @@ export async function readInFlight(
                where e.stream = pair.stream and e.cause_stream = pair.cause_stream
                  and e.cause_seq <= pair.cause_seq and e.seq <= pair.seq
                order by e.cause_seq desc limit 1) applied on true
-             join daybook_history.entry e
-               on e.stream = pair.stream and e.cause_stream = pair.cause_stream
+             -- In order and with a limit, so that only the run between is looked at.
+             cross join lateral (
+               select tenant, account, amount from daybook_history.entry e
+               where e.stream = pair.stream and e.cause_stream = pair.cause_stream
                  and e.cause_seq > coalesce(applied.cause_seq, 0)
                  and e.cause_seq <= pair.cause_seq
+               order by e.cause_seq limit ${inFlightEntriesMax + 1}) e
              where e.tenant = $3 limit ${inFlightEntriesMax + 1})
            select account, sum(amount) as balance, sum(greatest(amount, 0)) as debits,
              sum(count(*)) over () as entries
