@@ -2,7 +2,6 @@ import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
 import type { AccountClass } from '../actors/accounts.js'
-import { parseDay } from '../clock.js'
 import {
   type AccountEntry,
   effectiveBalance,
@@ -21,7 +20,7 @@ import { formatKey } from '../key.js'
 import { formatMinor } from '../money.js'
 import { type ApiParts, contextOf } from './context.js'
 import { ApiError, invalidField } from './errors.js'
-import { momentField, rangeFields } from './history-moment.js'
+import { dayField, momentField, rangeFields } from './history-moment.js'
 import {
   askedPage,
   listMeta,
@@ -30,13 +29,22 @@ import {
   readHistory,
   recordPlaceMax,
 } from './history-page.js'
-import { BalanceQuery, EntriesQuery, type Entry, StatementQuery } from './history-schemas.js'
+import {
+  alwaysShown,
+  BalanceQuery,
+  EntriesQuery,
+  Entry,
+  StatementQuery,
+} from './history-schemas.js'
 import { formatPosition } from './position.js'
 import { balanceAt, entriesRead, statementRead } from './responses.js'
 import { KeyText } from './schemas.js'
+import { asksFor, fieldsAsked, withFields } from './sparse-fields.js'
 import { keyField } from './transaction-input.js'
 
 const Params = Type.Object({ id: KeyText })
+/** Of an entry: they are looked up in its transaction. */
+const ofTransaction = ['type', 'reference', 'description', 'category', 'number', 'code']
 /** Of a record: a smallint of its entries. */
 const sidesMax = 32_767
 
@@ -68,6 +76,7 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
       const page = askedPage(request, request.query, paging)
       const { from, to, order, minPosition } = page.query
       const range = rangeFields(from, to)
+      const fields = fieldsAsked(page.query.fields, Entry, alwaysShown.entry)
       return await readHistory(parts, minPosition, async (queries) => {
         const account = await accountOf(queries, tenant, id)
         const [timeMs, stream, seq, nr] = page.after ?? []
@@ -78,13 +87,15 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
           limit: page.limit + 1,
         })
         const shown = entries.slice(0, page.limit)
-        const found = await findTransactions(queries, { tenant, ...transactionsOf(shown) })
+        const found = asksFor(fields, ...ofTransaction)
+          ? await findTransactions(queries, { tenant, ...transactionsOf(shown) })
+          : []
         const transactions = new Map(found.map((transaction) => [transaction.id, transaction]))
         const places = entries.map(({ place }) => ({
           place: [place.timeMs, place.stream, place.seq, place.nr],
         }))
         return {
-          data: shown.map((entry) => shownEntry(account, entry, transactions)),
+          data: shown.map((entry) => withFields(shownEntry(account, entry, transactions), fields)),
           meta: { ...listMeta(queries), cursor: nextCursor(paging, page, places) },
         }
       })
@@ -148,8 +159,8 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
       const { tenant } = contextOf(request)
       const id = formatKey(keyField(tenant, request.params.id, 'id'))
       const { from, to, format = 'json', minPosition } = request.query
-      const fromDay = dayOfField(from, 'from')
-      const toDay = dayOfField(to, 'to')
+      const fromDay = dayField(from, 'from')
+      const toDay = dayField(to, 'to')
       if (fromDay > toDay) throw invalidField('to', 'is before `from`')
       const statement = await readHistory(parts, minPosition, async (queries, pool) =>
         accountStatement(pool, queries, {
@@ -174,13 +185,8 @@ async function* bytesOf(pieces: AsyncIterable<Buffer | string>): AsyncIterable<B
   for await (const piece of pieces) yield Buffer.from(piece as string)
 }
 
-function dayOfField(text: string, field: string): number {
-  const day = parseDay(text)
-  if (day === undefined) throw invalidField(field, 'is no date that there is')
-  return day
-}
-
-async function accountOf(
+/** The account of a path; throws `account_not_found`. */
+export async function accountOf(
   queries: HistoryQueries,
   tenant: number,
   id: string,

@@ -1,11 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import type { AccountClass, AccountStatus } from '../actors/accounts.js'
 import { type ListedAccount, searchAccounts } from '../history/account-search.js'
 import { formatMinor } from '../money.js'
 import { shownBalance } from './account-history.js'
 import { type ApiParts, contextOf } from './context.js'
+import { rangeFields } from './history-moment.js'
 import {
+  type AskedPage,
   askedPage,
   listMeta,
   nextCursor,
@@ -13,10 +16,12 @@ import {
   readHistory,
   recordPlaceMax,
 } from './history-page.js'
-import { type AccountList, AccountsQuery } from './history-schemas.js'
-import { accountsListed } from './responses.js'
+import { AccountRow, AccountSearch, AccountsQuery, alwaysShown } from './history-schemas.js'
+import { accountsFound, accountsListed } from './responses.js'
+import { asksFor, fieldsAsked, withFields } from './sparse-fields.js'
 
-const paging: Paging = { list: 'accounts', schema: AccountsQuery, placeMax: recordPlaceMax }
+/** What a search may ask for, in the query or in the body. */
+type Search = Omit<Static<typeof AccountSearch>, 'limit'> & { limit?: string | number }
 
 /** `/v1/accounts` as a list: newest first, by what they carry. */
 export const accountSearchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
@@ -35,30 +40,56 @@ export const accountSearchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }>
       },
     },
     async (request) => {
-      const { tenant } = contextOf(request)
-      const page = askedPage(request, request.query, paging)
-      const { owner, number, type, status, class: accountClass, currency } = page.query
-      return await readHistory(parts, page.query.minPosition, async (queries) => {
-        const [createdMs, stream, seq] = page.after ?? []
-        const rows = await searchAccounts(queries, {
-          tenant,
-          filter: { owner, number, type, status, accountClass, currency },
-          ...(page.after === undefined ? {} : { after: { createdMs, stream, seq } }),
-          limit: page.limit + 1,
-        })
-        const places = rows.map(({ createdMs, stream, seq }) => ({
-          place: [createdMs, stream, seq],
-        }))
-        return {
-          data: rows.slice(0, page.limit).map(shownAccount),
-          meta: { ...listMeta(queries), cursor: nextCursor(paging, page, places) },
-        }
-      })
+      const paging = { list: 'accounts', schema: AccountsQuery, placeMax: recordPlaceMax }
+      return await found(request, paging, askedPage<Search>(request, request.query, paging))
     },
   )
+
+  app.post(
+    '/v1/accounts/search',
+    {
+      schema: {
+        summary: 'Search accounts, newest first',
+        operationId: 'searchAccounts',
+        tags: ['history'],
+        body: AccountSearch,
+        response: accountsFound,
+      },
+    },
+    async (request) => {
+      const paging = { list: 'account search', schema: AccountSearch, placeMax: recordPlaceMax }
+      return await found(request, paging, askedPage<Search>(request, request.body, paging))
+    },
+  )
+
+  async function found(request: FastifyRequest, paging: Paging, page: AskedPage<Search>) {
+    const { tenant } = contextOf(request)
+    const { owner, number, type, status, class: accountClass, currency } = page.query
+    const { namePrefix, metadata, from, to } = page.query
+    const fields = fieldsAsked(page.query.fields, AccountRow, alwaysShown.account)
+    const filter = {
+      ...{ owner, number, type, status, accountClass, currency, namePrefix, metadata },
+      ...(from === undefined && to === undefined ? {} : { opened: rangeFields(from, to) }),
+    }
+    return await readHistory(parts, page.query.minPosition, async (queries) => {
+      const [createdMs, stream, seq] = page.after ?? []
+      const rows = await searchAccounts(queries, {
+        ...{ tenant, filter, limit: page.limit + 1 },
+        ...(page.after === undefined ? {} : { after: { createdMs, stream, seq } }),
+        withBalances: asksFor(fields, 'balance'),
+      })
+      const places = rows.map(({ createdMs, stream, seq }) => ({
+        place: [createdMs, stream, seq],
+      }))
+      return {
+        data: rows.slice(0, page.limit).map((row) => withFields(shownAccount(row), fields)),
+        meta: { ...listMeta(queries), cursor: nextCursor(paging, page, places) },
+      }
+    })
+  }
 }
 
-function shownAccount(account: ListedAccount): Static<typeof AccountList>['data'][number] {
+function shownAccount(account: ListedAccount): Static<typeof AccountRow> {
   const { id, name, currency, type, owner, number, scale, overdraftLimit, metadata } = account
   return {
     ...{ id, name, currency, type, owner, number, metadata },

@@ -24,6 +24,13 @@ export function momentField(text: string, field: string): GivenMoment {
   return { day: undefined, fromMs: timeMs, beforeMs: timeMs + 1 }
 }
 
+/** Reads a date as days since 1970; throws `invalid_request` if there is no such date. */
+export function dayField(text: string, field: string): number {
+  const day = parseDay(text)
+  if (day === undefined) throw invalidField(field, 'is no date that there is')
+  return day
+}
+
 /** From `from` on and up to and with `to`; either may be open. Throws if it ends before it begins. */
 export function rangeFields(
   from: string | undefined,

@@ -1,6 +1,11 @@
 import type { FastifyRequest } from 'fastify'
 import type { TSchema } from 'typebox'
-import { HistoryFault, type HistoryPool, type HistoryQueries } from '../history/history-pool.js'
+import {
+  HistoryFault,
+  type HistoryPool,
+  type HistoryQueries,
+  type Positions,
+} from '../history/history-pool.js'
 import { type ApiParts, servingPartsOf } from './context.js'
 import { isPlaceWithin, readCursor, writeCursor } from './cursor.js'
 import { ApiError, invalidField } from './errors.js'
@@ -68,12 +73,13 @@ export function nextCursor<Query extends PageFields>(
 /** Reads from the read models; turns what keeps them from answering into an answer. */
 export async function readHistory<T>(
   parts: ApiParts,
-  minPosition: string | undefined,
+  minPosition: string | Positions | undefined,
   read: (queries: HistoryQueries, pool: HistoryPool) => Promise<T>,
 ): Promise<T> {
   const history = historyOf(parts)
   try {
-    return await history.read(positionOf(minPosition), (queries) => read(queries, history))
+    const position = typeof minPosition === 'string' ? positionOf(minPosition) : minPosition
+    return await history.read(position, (queries) => read(queries, history))
   } catch (error) {
     if (!(error instanceof HistoryFault)) throw error
     throw new ApiError(error.code === 'too_many_reads' ? 'overloaded' : error.code, error.message)
@@ -92,8 +98,7 @@ function historyOf(parts: ApiParts): HistoryPool {
   return history
 }
 
-function positionOf(text: string | undefined): { stream: number; seq: number } | undefined {
-  if (text === undefined) return undefined
+function positionOf(text: string): { stream: number; seq: number } {
   const [stream, seq] = text.split('-').map(Number)
   return { stream, seq }
 }

@@ -16,6 +16,7 @@ import {
   strict,
   Transaction,
 } from './schemas.js'
+import { fieldsParameter } from './sparse-fields.js'
 
 /** What the routes over the read models take and give. */
 const limitMax = 1000
@@ -44,17 +45,62 @@ const Cursor = Type.String({
 
 const Order = oneOf(['asc', 'desc'] as const, 'By when they were recorded; newest first: desc')
 
-const paging = {
+export const paging = {
   limit: Type.Optional(Limit),
   cursor: Type.Optional(Cursor),
   minPosition: Type.Optional(MinPosition),
 }
+
+export const Entry = Type.Object(
+  {
+    position: Type.String({ description: 'Of the record that moved it' }),
+    transaction: Type.String({ format: 'uuid' }),
+    counterAccount: Type.String({ format: 'uuid' }),
+    side: oneOf(['debit', 'credit'] as const, 'Which side of the posting the account is on'),
+    amount: Money,
+    currency: CurrencyCode,
+    balance: Type.String({ description: 'On the normal side, after this entry' }),
+    effectiveDate: Type.String(),
+    recordedAt: Type.String({ format: 'date-time' }),
+    type: Type.Optional(Type.String({ description: 'Of the transaction' })),
+    reference: Type.Optional(Type.String()),
+    description: Type.Optional(Type.String()),
+    category: Type.Optional(Type.String()),
+    number: Type.Optional(Type.String()),
+    code: Type.Optional(Type.Integer()),
+  },
+  { title: 'Entry' },
+)
+
+export const AccountRow = Type.Object(
+  {
+    id: Type.String({ format: 'uuid' }),
+    name: Type.Optional(Type.String()),
+    currency: CurrencyCode,
+    class: oneOf(accountClasses, 'Class'),
+    type: Type.Optional(Type.String()),
+    owner: Type.Optional(Type.String()),
+    number: Type.Optional(Type.String()),
+    status: oneOf(accountStatuses, 'Status'),
+    striped: Type.Optional(Type.Boolean()),
+    overdraftLimit: Type.String({ description: 'A decimal string, or "unlimited"' }),
+    minimumBalance: Money,
+    balance: Type.String({ description: 'On the normal side, as far as `positions` say' }),
+    createdAt: Type.String({ format: 'date-time' }),
+    metadata: Type.Optional(Metadata),
+  },
+  { title: 'ListedAccount' },
+)
+
+/** What a row of each list is found again by. */
+export const alwaysShown = { entry: ['position'], account: ['id'], transaction: ['id'] } as const
 
 export const EntriesQuery = Type.Object(
   {
     from: Type.Optional(Moment),
     to: Type.Optional(Moment),
     order: Type.Optional(Order),
+    fields: Type.Optional(fieldsParameter(Entry, alwaysShown.entry)),
     ...paging,
   },
   strict,
@@ -80,6 +126,9 @@ export const StatementQuery = Type.Object(
   strict,
 )
 
+/** Balances are only in the answer to the first request. */
+export const ListedTransaction = Type.Omit(Transaction, ['balances'])
+
 const filterFields = {
   account: Type.Optional(KeyText),
   reference: Type.Optional(boundedText(128, 'Exactly this reference')),
@@ -93,6 +142,7 @@ const filterFields = {
     oneOf(['posted', 'pending', 'voided', 'expired', 'reversed'] as const, 'Status'),
   ),
   type: Type.Optional(oneOf(['transaction', 'hold', 'post', 'void', 'reversal'] as const, 'Type')),
+  fields: Type.Optional(fieldsParameter(ListedTransaction, alwaysShown.transaction)),
 }
 
 export const TransactionsQuery = Type.Object(
@@ -110,27 +160,32 @@ const FilterAmount = Type.String({
   description: 'A decimal string in the scale of `currency`',
 })
 
+/** What a search takes in its body: JSON has numbers, and room for metadata. */
+const searchFields = {
+  metadata: Type.Optional(
+    Type.Intersect([Metadata], { description: 'Has at least these, with these values' }),
+  ),
+  limit: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limitMax,
+      description: `${limitDefault} if it is not given`,
+    }),
+  ),
+  cursor: Type.Optional(Cursor),
+  minPosition: Type.Optional(MinPosition),
+}
+
 export const TransactionSearch = Type.Object(
   {
     ...filterFields,
     code: Type.Optional(
       Type.Integer({ minimum: 0, maximum: 4_294_967_295, description: 'Exactly this code' }),
     ),
-    metadata: Type.Optional(
-      Type.Intersect([Metadata], { description: 'Has at least these, with these values' }),
-    ),
     currency: Type.Optional(CurrencyCode),
     amountFrom: Type.Optional(FilterAmount),
     amountTo: Type.Optional(FilterAmount),
-    limit: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: limitMax,
-        description: `${limitDefault} if it is not given`,
-      }),
-    ),
-    cursor: Type.Optional(Cursor),
-    minPosition: Type.Optional(MinPosition),
+    ...searchFields,
   },
   {
     ...strict,
@@ -139,20 +194,36 @@ export const TransactionSearch = Type.Object(
   },
 )
 
-export const AccountsQuery = Type.Object(
+const accountFilterFields = {
+  owner: Type.Optional(boundedText(128, 'Exactly this owner')),
+  number: Type.Optional(boundedText(64, 'Exactly this number')),
+  type: Type.Optional(boundedText(64, 'Exactly this type')),
+  namePrefix: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9._:-]{1,64}$',
+      description: 'How its name begins, such as `customer:`',
+    }),
+  ),
+  status: Type.Optional(oneOf(accountStatuses, 'Status')),
+  class: Type.Optional(oneOf(accountClasses, 'Class')),
+  currency: Type.Optional(CurrencyCode),
+  from: Type.Optional(Moment),
+  to: Type.Optional(Moment),
+  fields: Type.Optional(fieldsParameter(AccountRow, alwaysShown.account)),
+}
+
+export const AccountsQuery = Type.Object({ ...accountFilterFields, ...paging }, strict)
+
+export const AccountSearch = Type.Object(
+  { ...accountFilterFields, ...searchFields },
   {
-    owner: Type.Optional(boundedText(128, 'Exactly this owner')),
-    number: Type.Optional(boundedText(64, 'Exactly this number')),
-    type: Type.Optional(boundedText(64, 'Exactly this type')),
-    status: Type.Optional(oneOf(accountStatuses, 'Status')),
-    class: Type.Optional(oneOf(accountClasses, 'Class')),
-    currency: Type.Optional(CurrencyCode),
-    ...paging,
+    ...strict,
+    title: 'AccountSearch',
+    examples: [{ type: 'current', status: 'active', metadata: { branch: 'Brno' } }],
   },
-  strict,
 )
 
-const ListMeta = Type.Object({
+export const ListMeta = Type.Object({
   positions: Type.Array(Type.String(), {
     description: 'Per stream, the last record that the answer rests on',
   }),
@@ -161,54 +232,13 @@ const ListMeta = Type.Object({
   ),
 })
 
-export const Entry = Type.Object(
-  {
-    position: Type.String({ description: 'Of the record that moved it' }),
-    transaction: Type.String({ format: 'uuid' }),
-    counterAccount: Type.String({ format: 'uuid' }),
-    side: oneOf(['debit', 'credit'] as const, 'Which side of the posting the account is on'),
-    amount: Money,
-    currency: CurrencyCode,
-    balance: Type.String({ description: 'On the normal side, after this entry' }),
-    effectiveDate: Type.String(),
-    recordedAt: Type.String({ format: 'date-time' }),
-    type: Type.Optional(Type.String({ description: 'Of the transaction' })),
-    reference: Type.Optional(Type.String()),
-    description: Type.Optional(Type.String()),
-    category: Type.Optional(Type.String()),
-    number: Type.Optional(Type.String()),
-    code: Type.Optional(Type.Integer()),
-  },
-  { title: 'Entry' },
-)
-
 export const EntryList = Type.Object(
   { data: Type.Array(Entry), meta: ListMeta },
   { title: 'EntryList' },
 )
 
-const ListedAccount = Type.Object(
-  {
-    id: Type.String({ format: 'uuid' }),
-    name: Type.Optional(Type.String()),
-    currency: CurrencyCode,
-    class: oneOf(accountClasses, 'Class'),
-    type: Type.Optional(Type.String()),
-    owner: Type.Optional(Type.String()),
-    number: Type.Optional(Type.String()),
-    status: oneOf(accountStatuses, 'Status'),
-    striped: Type.Optional(Type.Boolean()),
-    overdraftLimit: Type.String({ description: 'A decimal string, or "unlimited"' }),
-    minimumBalance: Money,
-    balance: Type.String({ description: 'On the normal side, as far as `positions` say' }),
-    createdAt: Type.String({ format: 'date-time' }),
-    metadata: Type.Optional(Metadata),
-  },
-  { title: 'ListedAccount' },
-)
-
 export const AccountList = Type.Object(
-  { data: Type.Array(ListedAccount), meta: ListMeta },
+  { data: Type.Array(AccountRow), meta: ListMeta },
   { title: 'AccountList' },
 )
 

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { type TSchema, Type } from 'typebox'
 import { statementFormats } from '../history/statements/statement-formats.js'
 import { AccountList, BalanceAnswer, EntryList, TransactionList } from './history-schemas.js'
+import { DailyBalances, TrialBalance } from './report-schemas.js'
 import { Account, oneOf, Transaction } from './schemas.js'
 import { type ErrorCode, errorKinds, wantsRetryAfter } from './statuses.js'
 
@@ -242,10 +243,11 @@ export const balanceAt = {
   ...failures([...history, 'account_not_found']),
 }
 
-export const accountsListed = {
-  200: described(AccountList, 'A page of accounts'),
-  ...failures(history),
-}
+const accountsPage = described(AccountList, 'A page of accounts')
+
+export const accountsListed = { 200: accountsPage, ...failures(history) }
+
+export const accountsFound = { 200: accountsPage, ...failures([...body, ...history]) }
 
 export const statementRead = {
   200: described(
@@ -260,6 +262,16 @@ export const statementRead = {
     'The statement',
   ),
   ...failures([...history, 'account_not_found']),
+}
+
+export const dailyBalancesRead = {
+  200: described(DailyBalances, 'The days'),
+  ...failures([...history, 'account_not_found']),
+}
+
+export const trialBalanceRead = {
+  200: described(TrialBalance, 'The trial balance, or a page of its accounts'),
+  ...failures([...history, 'position_not_reached', 'journal_unavailable']),
 }
 
 const transactionsPage = described(TransactionList, 'A page of transactions')

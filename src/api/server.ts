@@ -19,6 +19,7 @@ import { batchRoutes } from './batches.js'
 import { acceptJson } from './bodies.js'
 import { BodyBudget } from './body-budget.js'
 import type { ApiParts } from './context.js'
+import { dailyBalanceRoutes } from './daily-balances.js'
 import { ApiError, sendError } from './errors.js'
 import { answerUnknownRoutes } from './not-found.js'
 import { openapiOptions } from './openapi.js'
@@ -26,6 +27,7 @@ import { errorKinds } from './statuses.js'
 import { type SystemParts, systemRoutes } from './system.js'
 import { transactionSearchRoutes } from './transaction-search.js'
 import { transactionRoutes } from './transactions.js'
+import { trialBalanceRoutes } from './trial-balance.js'
 
 export interface ServerOptions {
   logger: FastifyBaseLogger | undefined
@@ -99,8 +101,10 @@ export async function buildServer(
   await app.register(transactionRoutes, { parts })
   await app.register(batchRoutes, { parts })
   await app.register(accountHistoryRoutes, { parts })
+  await app.register(dailyBalanceRoutes, { parts })
   await app.register(accountSearchRoutes, { parts })
   await app.register(transactionSearchRoutes, { parts })
+  await app.register(trialBalanceRoutes, { parts })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   return app as unknown as FastifyInstance
 }

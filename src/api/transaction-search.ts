@@ -24,8 +24,14 @@ import {
   readHistory,
   recordPlaceMax,
 } from './history-page.js'
-import { TransactionSearch, TransactionsQuery } from './history-schemas.js'
+import {
+  alwaysShown,
+  ListedTransaction,
+  TransactionSearch,
+  TransactionsQuery,
+} from './history-schemas.js'
 import { transactionsFound, transactionsListed } from './responses.js'
+import { fieldsAsked, withFields } from './sparse-fields.js'
 import { decimalField, keyField } from './transaction-input.js'
 import { shownStatus, type TransactionView } from './transaction-view.js'
 
@@ -82,6 +88,7 @@ export const transactionSearchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiPart
   ) {
     const { tenant } = contextOf(request)
     const filter = filterOf(parts, tenant, page.query)
+    const fields = fieldsAsked(page.query.fields, ListedTransaction, alwaysShown.transaction)
     return await readHistory(parts, page.query.minPosition, async (queries) => {
       const [timeMs, stream, seq] = page.after ?? []
       const rows = await readTransactions(queries, {
@@ -90,7 +97,7 @@ export const transactionSearchRoutes: FastifyPluginAsyncTypebox<{ parts: ApiPart
       })
       const places = rows.map(({ timeMs, stream, seq }) => ({ place: [timeMs, stream, seq] }))
       return {
-        data: rows.slice(0, page.limit).map(shownTransaction),
+        data: rows.slice(0, page.limit).map((row) => withFields(shownTransaction(row), fields)),
         meta: { ...listMeta(queries), cursor: nextCursor(paging, page, places) },
       }
     })

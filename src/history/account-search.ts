@@ -33,6 +33,12 @@ export interface AccountFilter {
   status?: string
   accountClass?: string
   currency?: string
+  /** How the name begins. */
+  namePrefix?: string
+  /** Opened from this millisecond on, and before that one. */
+  opened?: { fromMs: number; beforeMs: number }
+  /** Has at least these. */
+  metadata?: Record<string, string | number | boolean>
 }
 
 /** Accounts, the newest first; at most `limit`. */
@@ -43,17 +49,12 @@ export async function searchAccounts(
     filter: AccountFilter
     after?: { createdMs: number; stream: number; seq: number }
     limit: number
+    /** False: the balances are not looked up, and are 0. */
+    withBalances: boolean
   },
 ): Promise<ListedAccount[]> {
   const { tenant, filter, after, limit } = query
-  const values: unknown[] = [tenant]
-  const conditions = ['tenant = $1']
-  const put = (value: unknown): string => `$${values.push(value)}`
-  const { owner, number, type, status, accountClass, currency } = filter
-  const columns = { owner, number, type, status, class: accountClass, currency }
-  for (const [column, value] of Object.entries(columns)) {
-    if (value !== undefined) conditions.push(`${column} = ${put(value)}`)
-  }
+  const { conditions, put, values } = conditionsOf(tenant, filter)
   if (after !== undefined) {
     const moment = put(new Date(after.createdMs))
     const place = `${moment}::timestamptz, ${put(after.stream)}::int, ${put(after.seq)}::bigint`
@@ -66,7 +67,9 @@ export async function searchAccounts(
      order by created_at desc, stream desc, seq desc limit ${put(limit)}`,
     values,
   )
-  const balances = await postedBalances(queries, { tenant, accounts: rows })
+  const balances = query.withBalances
+    ? await postedBalances(queries, { tenant, accounts: rows })
+    : rows.map(() => 0n)
   return rows.map((row, index) => ({
     ...{ id: row.id, currency: row.currency, scale: row.scale, accountClass: row.class },
     ...{ status: row.status, striped: row.striped, stream: row.stream, seq: Number(row.seq) },
@@ -80,6 +83,31 @@ export async function searchAccounts(
     metadata: row.metadata ?? undefined,
     balance: balances[index],
   }))
+}
+
+function conditionsOf(tenant: number, filter: AccountFilter) {
+  const values: unknown[] = [tenant]
+  const conditions = ['tenant = $1']
+  const put = (value: unknown): string => `$${values.push(value)}`
+  const { owner, number, type, status, accountClass, currency } = filter
+  const columns = { owner, number, type, status, class: accountClass, currency }
+  for (const [column, value] of Object.entries(columns)) {
+    if (value !== undefined) conditions.push(`${column} = ${put(value)}`)
+  }
+  const { namePrefix, opened, metadata } = filter
+  if (namePrefix !== undefined) {
+    // Names are of ASCII without blanks: none that begins like this is beyond the last character.
+    const prefix = put(namePrefix)
+    conditions.push(
+      `name collate "C" >= ${prefix} and name collate "C" < ${put(`${namePrefix}\x7f`)}`,
+    )
+  }
+  if (opened !== undefined) {
+    conditions.push(`created_at >= ${put(new Date(opened.fromMs))}::timestamptz`)
+    conditions.push(`created_at < ${put(new Date(opened.beforeMs))}::timestamptz`)
+  }
+  if (metadata !== undefined) conditions.push(`metadata @> ${put(JSON.stringify(metadata))}::jsonb`)
+  return { conditions, put, values }
 }
 
 interface AccountRow {

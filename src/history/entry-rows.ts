@@ -31,22 +31,24 @@ export interface EntrySide {
 }
 
 export const entryColumns =
-  'tenant, account, stream, recorded_at, seq, nr, transaction, counter_account, amount, effective_date, dated, cause_stream, cause_seq, balance'
-const entryColumnCount = 14
+  'tenant, account, stream, recorded_at, seq, nr, transaction, counter_account, amount, effective_date, dated, cause_stream, cause_seq, balance, debits'
+const entryColumnCount = 15
 
 /** Entries of some records, in the order of each stream. Their balances are filled in at the end. */
 export class EntryRows {
   readonly rows = new CopyTable(entryColumnCount)
-  /** Per entry: whose balance it moves, by how much, and where in the bytes the balance goes. */
+  /** Per entry: whose balance it moves, by how much, and where in the bytes what it is then goes. */
   readonly #places: number[] = []
   readonly #amounts: bigint[] = []
   readonly #balanceAt: number[] = []
+  readonly #debitsAt: number[] = []
 
   clear(): void {
     this.rows.clear()
     this.#places.length = 0
     this.#amounts.length = 0
     this.#balanceAt.length = 0
+    this.#debitsAt.length = 0
   }
 
   add(balances: RunningBalances, record: EntryRecord, side: EntrySide): void {
@@ -74,6 +76,7 @@ export class EntryRows {
     this.#places.push(balances.placeOf(tenant, side.words, side.accountAt, stream))
     this.#amounts.push(side.amount)
     this.#balanceAt.push(rows.leaveMinor())
+    this.#debitsAt.push(rows.leaveMinor())
   }
 
   /** Places of the balances before these entries that have to be looked up, each once. */
@@ -84,8 +87,9 @@ export class EntryRows {
   /** Moves the balances on, and says them in the rows. */
   fillIn(balances: RunningBalances): void {
     for (let index = 0; index < this.#places.length; index++) {
-      const balance = balances.add(this.#places[index], this.#amounts[index])
-      this.rows.fillIn(this.#balanceAt[index], balance)
+      const place = this.#places[index]
+      this.rows.fillIn(this.#balanceAt[index], balances.add(place, this.#amounts[index]))
+      this.rows.fillIn(this.#debitsAt[index], balances.debitsOf(place))
     }
   }
 }

@@ -46,19 +46,19 @@ export class HistoryPool {
 
   /**
    * Runs `read` on one state of the read models, which holds everything up to `position` and what
-   * other streams had to do because of it. Rejects with {@link HistoryFault} if they are not there,
+   * other streams had to do because of it; given for each stream, just that. Rejects with {@link HistoryFault} if they are not there,
    * or do not come that far in time.
    */
   async read<T>(
-    position: { stream: number; seq: number } | undefined,
+    position: { stream: number; seq: number } | Positions | undefined,
     read: (queries: HistoryQueries) => Promise<T>,
   ): Promise<T> {
     const deadline = this.#options.clock.monotonic() + this.#options.timeoutMs
-    let positions: Positions | undefined
+    let positions = position instanceof Map ? (position as Positions) : undefined
     for (;;) {
       // Between two looks it has no connection: others may read what is there.
       const outcome = await this.#withClient(async (client) => {
-        positions ??= await positionsOf(client, position)
+        positions ??= await positionsOf(client, position as Exclude<typeof position, Positions>)
         return await readOnce(client, positions, read)
       })
       if (outcome !== behind) return outcome.result

@@ -5,11 +5,11 @@ import { formatKey } from '../key.js'
 import { accountColumns } from './account-rows.js'
 import { entryColumns } from './entry-rows.js'
 import type { Projection } from './projection.js'
-import type { BalanceName } from './running-balances.js'
+import type { BalanceName, PostedSums } from './running-balances.js'
 import { holdColumns, transactionColumns } from './transaction-rows.js'
 
 /** Of the schema; one that differs is dropped and built again. */
-const historyVersion = 1
+const historyVersion = 2
 
 /** Held by who writes the read models: one process at a time. */
 const lockClass = 4849334
@@ -127,19 +127,20 @@ export async function readStriped(connection: Queries): Promise<{ tenant: number
   return rows
 }
 
-/** Balances after the last entry of each account, in the order asked; 0 for those without one. */
+/** Sums after the last entry of each account, in the order asked; 0 for those without one. */
 export async function readBalances(
   connection: Queries,
   names: readonly BalanceName[],
-): Promise<bigint[]> {
-  const { rows } = await connection.query<{ balance: string | null }>(
-    `select (
-       select balance from daybook_history.entry e
-       where e.tenant = asked.tenant and e.account = asked.account
-         and (asked.stream is null or e.stream = asked.stream)
-       order by e.stream desc, e.recorded_at desc, e.seq desc, e.nr desc limit 1) as balance
+): Promise<PostedSums[]> {
+  const { rows } = await connection.query<{ balance: string | null; debits: string | null }>(
+    `select last.balance, last.debits
      from unnest($1::int[], $2::uuid[], $3::int[]) with ordinality
        as asked (tenant, account, stream, place)
+     left join lateral (
+       select balance, debits from daybook_history.entry e
+       where e.tenant = asked.tenant and e.account = asked.account
+         and (asked.stream is null or e.stream = asked.stream)
+       order by e.stream desc, e.recorded_at desc, e.seq desc, e.nr desc limit 1) last on true
      order by asked.place`,
     [
       names.map(({ tenant }) => tenant),
@@ -147,7 +148,10 @@ export async function readBalances(
       names.map(({ stream }) => stream ?? null),
     ],
   )
-  return rows.map(({ balance }) => BigInt(balance ?? 0))
+  return rows.map(({ balance, debits }) => ({
+    balance: BigInt(balance ?? 0),
+    debits: BigInt(debits ?? 0),
+  }))
 }
 
 /**

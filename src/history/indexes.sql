@@ -5,6 +5,10 @@ create unique index account_id on daybook_history.account (tenant, id);
 create index account_created on daybook_history.account (tenant, created_at);
 create index account_owner on daybook_history.account (tenant, owner) where owner is not null;
 create index account_number on daybook_history.account (tenant, number) where number is not null;
+create index account_name on daybook_history.account (tenant, name collate "C")
+  where name is not null;
+create index account_metadata on daybook_history.account
+  using gin (metadata jsonb_path_ops) where metadata is not null;
 
 create index transaction_id on daybook_history.transaction (tenant, id);
 create index transaction_recorded on daybook_history.transaction (tenant, recorded_at);
@@ -27,5 +31,9 @@ create index entry_account on daybook_history.entry (tenant, account, stream, re
 create index entry_dated on daybook_history.entry (tenant, account, effective_date)
   include (recorded_at, amount)
   where dated;
+
+-- What streams did because of each other: those of one cause are in the order of their causes.
+create index entry_caused on daybook_history.entry (stream, cause_stream, cause_seq)
+  include (seq) where cause_stream is not null;
 
 create index hold_account on daybook_history.hold (tenant, account, recorded_at);

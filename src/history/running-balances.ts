@@ -10,23 +10,38 @@ export interface BalanceName {
   stream?: number
 }
 
+/** What has been posted so far, in minor units. */
+export interface PostedSums {
+  /** Debits less credits. */
+  balance: bigint
+  debits: bigint
+}
+
+interface Part extends PostedSums {
+  row: number
+  stream: number
+  isKnown: boolean
+}
+
 /** Streams are few: a row and a stream fit a JavaScript number. */
 const streamsMax = 2 ** 20
 
 /**
- * Debits less credits of every account that has been seen, so that each entry can say what the
- * balance was after it. What was there before the follower started is looked up in the entries.
+ * Balance and debits of every account that has been seen, so that each entry can say what they were
+ * after it. What was there before the follower started is looked up in the entries.
  *
  * A balance is named by a place: that of an account is its row, that of a part is below zero.
  */
 export class RunningBalances {
   readonly #keys: KeyTable
-  readonly #balance = new BigintColumn(new RowGroup())
+  readonly #sums = new RowGroup()
+  readonly #balance = new BigintColumn(this.#sums)
+  readonly #debits = new BigintColumn(this.#sums)
   /** 1: the balance is known. */
   readonly #known = new ByteColumn()
   readonly #striped = new ByteColumn()
   readonly #partPlaces = new Map<number, number>()
-  readonly #parts: { row: number; stream: number; balance: bigint; isKnown: boolean }[] = []
+  readonly #parts: Part[] = []
   /** Nothing has been before: a balance that is not here is 0. */
   readonly #fromOrigin: boolean
 
@@ -35,6 +50,7 @@ export class RunningBalances {
     const seed = () => Math.floor(Math.random() * 2 ** 32)
     this.#keys = new KeyTable([seed(), seed()], () => {
       this.#balance.addPage()
+      this.#debits.addPage()
       this.#known.addPage()
       this.#striped.addPage()
     })
@@ -62,12 +78,13 @@ export class RunningBalances {
     return part === undefined ? name : { ...name, stream: part.stream }
   }
 
-  set(place: number, balance: bigint): void {
+  set(place: number, { balance, debits }: PostedSums): void {
     if (place < 0) {
-      Object.assign(this.#parts[-1 - place], { balance, isKnown: true })
+      Object.assign(this.#parts[-1 - place], { balance, debits, isKnown: true })
       return
     }
     this.#balance.set(place, balance)
+    this.#debits.set(place, debits)
     this.#known.set(place, 1)
   }
 
@@ -76,11 +93,18 @@ export class RunningBalances {
     if (place < 0) {
       const part = this.#parts[-1 - place]
       part.balance += amount
+      if (amount > 0n) part.debits += amount
       return part.balance
     }
     const balance = this.#balance.get(place) + amount
     this.#balance.set(place, balance)
+    if (amount > 0n) this.#debits.set(place, this.#debits.get(place) + amount)
     return balance
+  }
+
+  /** All debits so far, in minor units. */
+  debitsOf(place: number): bigint {
+    return place < 0 ? this.#parts[-1 - place].debits : this.#debits.get(place)
   }
 
   #rowOf(tenant: number, w0: number, w1: number, w2: number, w3: number): number {
@@ -93,7 +117,7 @@ export class RunningBalances {
     let place = this.#partPlaces.get(name)
     if (place === undefined) {
       place = -1 - this.#parts.length
-      this.#parts.push({ row, stream, balance: 0n, isKnown: false })
+      this.#parts.push({ row, stream, balance: 0n, debits: 0n, isKnown: false })
       this.#partPlaces.set(name, place)
     }
     return place

@@ -99,6 +99,8 @@ create table daybook_history.entry (
   amount bigint not null,
   -- Debits less credits up to here; of a striped account, of its part in this stream.
   balance bigint not null,
+  -- All debits up to here, of the account or of its part: the credits are these less the balance.
+  debits bigint not null,
   effective_date date not null,
   -- It took effect on another day (UTC) than it was recorded on.
   dated boolean not null,

@@ -1,7 +1,11 @@
+import pg from 'pg'
 import t from 'tap'
+import { formatMinor } from '../../src/money.js'
 import { randomOf } from '../actors/random.js'
 import { type ApiServer, type Json, startApi } from '../api/server.js'
 import { type Done, runWorkload } from './workload.js'
+
+const dayMs = 86_400_000
 
 for (const shards of ['1', '3']) {
   t.test(`with ${shards} shards the read models say what the actors say`, async (t) => {
@@ -92,7 +96,85 @@ for (const shards of ['1', '3']) {
         t.same(of, expected)
       }
     })
+
+    await t.test('balances by day add up what took effect, whenever it was recorded', async (t) => {
+      const client = new pg.Client({ connectionString: api.databaseUrl })
+      await client.connect()
+      t.teardown(() => client.end())
+      await spreadOverDays(client)
+      const { rows: entries } = await client.query<EntryRow>(
+        'select account, amount, effective_date::text as day from daybook_history.entry',
+      )
+      const today = Math.floor(Date.now() / dayMs)
+      const path = (account: string, asked: string) => `/v1/accounts/${account}/balances?${asked}`
+      for (const account of done.accounts) {
+        const own = entries.filter((entry) => entry.account === account)
+        for (const [first, last] of [
+          [-20, 20],
+          [-6, -2],
+          [-3, -3],
+          [-1, 4],
+        ]) {
+          const asked = `from=${dateOf(today + first)}&to=${dateOf(today + last)}`
+          const { json } = await api.get(path(account, asked))
+          const days = Array.from({ length: last - first + 1 }, (_, at) =>
+            dateOf(today + first + at),
+          )
+          t.same(json.data.days, daysOf(own, json.data.class, days), `${account}: ${asked}`)
+          const before = daysOf(own, json.data.class, [dateOf(today + first - 1)])[0]
+          t.equal(json.data.openingBalance, before.balance)
+          const moved = await api.get(path(account, `${asked}&every=movement`))
+          t.same(
+            moved.json.data.days,
+            json.data.days.filter(
+              ({ debits, credits }: Json) => cents(debits) + cents(credits) > 0n,
+            ),
+          )
+        }
+      }
+    })
   })
+}
+
+interface EntryRow {
+  account: string
+  amount: string
+  day: string
+}
+
+/** As if what was recorded today had been recorded over some days, in the same order. */
+async function spreadOverDays(client: pg.Client): Promise<void> {
+  await client.query(`select daybook_history.ensure_month((now() - interval '9 days')::date)`)
+  await client.query(
+    `update daybook_history.entry e set recorded_at = e.recorded_at
+       - make_interval(days => ((last.seq - e.seq) * 9 / last.seq)::int)
+     from (select stream, max(seq) as seq from daybook_history.entry group by stream) last
+     where last.stream = e.stream`,
+  )
+  await client.query(
+    `update daybook_history.entry
+     set dated = (recorded_at at time zone 'UTC')::date <> effective_date`,
+  )
+}
+
+/** What the entries of an account say of some days. */
+function daysOf(entries: readonly EntryRow[], accountClass: string, days: string[]): Json[] {
+  const sign = ['asset', 'expense'].includes(accountClass) ? 1n : -1n
+  const sum = (amounts: bigint[]) => amounts.reduce((total, amount) => total + amount, 0n)
+  return days.map((date) => {
+    const amounts = entries.filter(({ day }) => day === date).map(({ amount }) => BigInt(amount))
+    const until = entries.filter(({ day }) => day <= date).map(({ amount }) => BigInt(amount))
+    return {
+      date,
+      debits: formatMinor(sum(amounts.filter((amount) => amount > 0n)), 2),
+      credits: formatMinor(-sum(amounts.filter((amount) => amount < 0n)), 2),
+      balance: formatMinor(sign * sum(until), 2),
+    }
+  })
+}
+
+function dateOf(day: number): string {
+  return new Date(day * dayMs).toISOString().slice(0, 10)
 }
 
 /** All rows of a list, page by page. */

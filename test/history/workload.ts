@@ -10,9 +10,10 @@ export interface Done {
   position: string
 }
 
+const dayMs = 86_400_000
 const accountKinds = [
   { class: 'asset', overdraftLimit: 'unlimited' },
-  { class: 'liability', overdraftLimit: '1000' },
+  { class: 'liability', overdraftLimit: '1000', type: 'current' },
   { class: 'income', striped: true },
   { class: 'expense', striped: true },
 ]
@@ -72,6 +73,10 @@ export async function runWorkload(
       if (holds.length > 0) note(await api.post(`/v1/transactions/${one(holds)}/void`, {}))
     },
     async () => note(await api.post(`/v1/transactions/${one(done.transactions)}/reverse`, {})),
+    async () => {
+      const effectiveDate = new Date(Date.now() + (below(9) - 4) * dayMs).toISOString().slice(0, 10)
+      note(await api.post('/v1/transactions', { ...posting(), effectiveDate, imported: true }))
+    },
     async () => {
       const limits = below(2) === 0 ? { overdraftLimit: `${500 + below(500)}` } : {}
       const metadata = { changed: below(100) }
