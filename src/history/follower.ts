@@ -44,10 +44,29 @@ export interface FollowerProgress {
 
 const batchRecords = 8192
 
+/** Rows of the next records of some streams, which move them on. */
+interface RowBatch {
+  projection: Projection
+  records: number
+  moves: { from: Followed; to: Followed }[]
+}
+
+/** A stream, as far as it has been read; its rows may be on their way. */
+interface FollowedStream {
+  followed: Followed
+  replay: Replay
+  /** Place of its last record, and the one that was last seen committed. */
+  read: Followed
+  generation: number
+  head: number
+}
+
 /**
  * Tails the journal and writes the read models.
  *
  *     opened ─▶ locked ─▶ loaded ─▶ (rows ─▶ …) ─▶ caught up ─▶ (indexes) ─▶ …
+ *
+ * While it has a long way to go, the next rows are made while Postgres takes the ones before.
  *
  * It reads what is committed, so that nothing in a read model can be lost, and stores with each
  * batch of rows how far it has come: it goes on from there after any end, skips nothing and repeats
@@ -57,9 +76,11 @@ export class Follower {
   readonly #parts: FollowerParts
   readonly #connection: DatabaseConnection
   readonly #session: JournalSession
-  #streams = new Map<number, { followed: Followed; replay: Replay }>()
+  #streams = new Map<number, FollowedStream>()
   #balances = new RunningBalances(false)
-  #projection = new Projection(this.#balances)
+  /** The rows of one are written while the other one takes the next. */
+  #projections: [Projection, Projection] = newProjections(this.#balances)
+  #writing: Promise<void> | undefined
   #indexed = false
   #records = 0
   #recordsTotal = 0
@@ -117,7 +138,7 @@ export class Follower {
     // Balances are looked up by index.
     if (!fromOrigin && !this.#indexed) await this.#index()
     this.#balances = new RunningBalances(fromOrigin)
-    this.#projection = new Projection(this.#balances)
+    this.#projections = newProjections(this.#balances)
     this.#streams = new Map()
     for (const of of followed) this.#follow(of)
     for (const { tenant, id } of await readStriped(this.#connection)) {
@@ -126,36 +147,25 @@ export class Follower {
     }
   }
 
-  /** Writes the rows of the next records; resolves with how many there were. */
+  /**
+   * Makes rows of the next records; resolves with how many there were. They are written when it
+   * resolves, or, if there are more records, when the next step does.
+   */
   async step(): Promise<number> {
-    const due = await this.#due()
-    const moves: { from: Followed; to: Followed }[] = []
-    this.#projection.clear()
-    const { recordsMax = batchRecords } = this.#parts
-    let records = 0
-    for (const { stream, head } of due) {
-      if (records >= recordsMax) break
-      const move = await this.#read(stream, head, recordsMax - records)
-      records += move.to.seq - move.from.seq
-      moves.push(move)
-    }
-    if (records === 0) {
+    if (!this.#isBehind) await this.#look()
+    const batch = await this.#readBatch()
+    await this.#writing
+    if (batch === undefined) {
       this.#lagMs = 0
       if (!this.#indexed) await this.#index()
       return 0
     }
-    await this.#lookUp()
-    this.#projection.entries.fillIn(this.#balances)
-    await writeRows(this.#connection, this.#projection, moves)
-    for (const { to } of moves) {
-      const own = this.#streams.get(to.stream)
-      if (own !== undefined) own.followed = to
-    }
-    this.#records += records
-    const oldestMs = Math.min(...moves.map(({ to }) => to.timeMs))
-    const isBehind = this.#records < this.#recordsTotal
-    this.#lagMs = isBehind ? Math.max(0, this.#parts.clock.now() - oldestMs) : 0
-    return records
+    const writing = this.#write(batch)
+    this.#writing = writing
+    // Whoever waits for it next hears of it.
+    writing.catch(() => undefined)
+    if (!this.#isBehind) await writing
+    return batch.records
   }
 
   close(): void {
@@ -163,60 +173,115 @@ export class Follower {
     this.#session.close()
   }
 
-  /** Streams with records to be followed, of the first generation that has any. */
-  async #due(): Promise<{ stream: number; head: number }[]> {
+  /** Whether there are records that are known of and have not been read. */
+  get #isBehind(): boolean {
+    return [...this.#streams.values()].some(({ read, head }) => read.seq < head)
+  }
+
+  /** Finds out which streams there are, and how far they are written. */
+  async #look(): Promise<void> {
+    await this.#writing
     const { rows } = await this.#connection.query<{ id: number; generation: number; head: string }>(
       'select id, generation, head from daybook.stream order by generation, id',
     )
-    const due: { stream: number; head: number; generation: number }[] = []
-    this.#records = 0
     this.#recordsTotal = 0
     for (const { id, generation, head } of rows) {
-      const { followed } =
-        this.#streams.get(id) ?? this.#follow(await beginStream(this.#connection, id))
-      this.#records += followed.seq
-      this.#recordsTotal += Number(head)
-      if (Number(head) > followed.seq) due.push({ stream: id, head: Number(head), generation })
+      const own = this.#streams.get(id) ?? this.#follow(await beginStream(this.#connection, id))
+      own.generation = generation
+      own.head = Number(head)
+      this.#recordsTotal += own.head
     }
-    return due.filter(({ generation }) => generation === due[0].generation)
+    this.#noteProgress()
   }
 
-  #follow(followed: Followed): { followed: Followed; replay: Replay } {
-    const { stream } = followed
-    const own = { followed, replay: new Replay(stream, followed, this.#parts.chain) }
+  /** Rows of the next records of the first generation that has any. */
+  async #readBatch(): Promise<RowBatch | undefined> {
+    const behind = [...this.#streams.values()]
+      .filter(({ read, head }) => read.seq < head)
+      .sort((a, b) => a.generation - b.generation || a.followed.stream - b.followed.stream)
+    const due = behind.filter(({ generation }) => generation === behind[0].generation)
+    if (due.length === 0) return undefined
+    const [projection, other] = this.#projections
+    this.#projections = [other, projection]
+    projection.clear()
+    const { recordsMax = batchRecords } = this.#parts
+    const batch: RowBatch = { projection, records: 0, moves: [] }
+    for (const own of due) {
+      if (batch.records >= recordsMax) break
+      const move = await this.#read(own, recordsMax - batch.records, projection)
+      batch.records += move.to.seq - move.from.seq
+      batch.moves.push(move)
+    }
+    await this.#lookUp(projection)
+    projection.entries.fillIn(this.#balances)
+    return batch
+  }
+
+  async #write({ projection, moves }: RowBatch): Promise<void> {
+    await writeRows(this.#connection, projection, moves)
+    for (const { to } of moves) {
+      const own = this.#streams.get(to.stream)
+      if (own !== undefined) own.followed = to
+    }
+    this.#noteProgress()
+    const oldestMs = Math.min(...moves.map(({ to }) => to.timeMs))
+    const isBehind = this.#records < this.#recordsTotal
+    this.#lagMs = isBehind ? Math.max(0, this.#parts.clock.now() - oldestMs) : 0
+  }
+
+  #noteProgress(): void {
+    this.#records = 0
+    for (const { followed } of this.#streams.values()) this.#records += followed.seq
+  }
+
+  #follow(followed: Followed): FollowedStream {
+    const { stream, seq } = followed
+    const replay = new Replay(stream, followed, this.#parts.chain)
+    const own = { followed, replay, read: followed, generation: 0, head: seq }
     this.#streams.set(stream, own)
     return own
   }
 
   async #read(
-    stream: number,
-    head: number,
+    own: FollowedStream,
     recordsMax: number,
+    projection: Projection,
   ): Promise<{ from: Followed; to: Followed }> {
-    const own = this.#streams.get(stream)
-    if (own === undefined) throw new Error(`stream ${stream} is not followed`)
-    const { followed: from, replay } = own
+    const { read: from, replay, head } = own
+    const { stream } = from
     let { timeMs } = from
     const toSeq = Math.min(head, from.seq + recordsMax)
     for await (const chunk of this.#session.readChunks(stream, from.seq, toSeq)) {
       replay.read(chunk, (words, at, seq) => {
-        this.#projection.read(words, at, { stream, seq })
+        projection.read(words, at, { stream, seq })
         timeMs = Math.max(timeMs, recordTime(words, at))
       })
     }
-    return { from, to: { stream, seq: replay.seq, digest: replay.digest, timeMs } }
+    own.read = { stream, seq: replay.seq, digest: replay.digest, timeMs }
+    return { from, to: own.read }
   }
 
-  async #lookUp(): Promise<void> {
-    const places = this.#projection.entries.unknown(this.#balances)
+  async #lookUp({ entries }: Projection): Promise<void> {
+    const places = entries.unknown(this.#balances)
     if (places.length === 0) return
+    // The connection is in a transaction until then.
+    await this.#writing
     const names = places.map((place) => this.#balances.nameOf(place))
     const balances = await readBalances(this.#connection, names)
     for (const [index, place] of places.entries()) this.#balances.set(place, balances[index])
   }
 
   async #index(): Promise<void> {
-    await buildIndexes(this.#connection)
+    const second = await this.#parts.database.connect({ name: 'daybook history indexes' })
+    try {
+      await buildIndexes(this.#connection, second)
+    } finally {
+      second.close()
+    }
     this.#indexed = true
   }
+}
+
+function newProjections(balances: RunningBalances): [Projection, Projection] {
+  return [new Projection(balances), new Projection(balances)]
 }

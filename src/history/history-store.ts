@@ -78,16 +78,40 @@ export async function isIndexed(connection: Queries): Promise<boolean> {
   return rows[0].indexed
 }
 
-/** Builds the indexes; from then on the read models are read. */
-export async function buildIndexes(connection: Queries): Promise<void> {
-  const indexes = await readFile(new URL('./indexes.sql', import.meta.url), 'utf8')
-  await connection.query(
-    `begin; ${indexes}; update daybook_history.about set indexed = true; commit`,
-  )
+/**
+ * Builds the indexes, those of entries over the second connection; from then on the read models are
+ * read. What has been built before it was broken off stays.
+ */
+export async function buildIndexes(
+  connection: Queries,
+  second: Pick<DatabaseConnection, 'query'>,
+): Promise<void> {
+  const text = await readFile(new URL('./indexes.sql', import.meta.url), 'utf8')
+  const statements = text
+    .replaceAll(/^--.*$/gm, '')
+    .split(';')
+    .filter((statement) => statement.trim() !== '')
+  const isOfEntries = (statement: string) => statement.includes(' daybook_history.entry')
+  const build = async (on: Queries, own: string[]) => {
+    await on.query(`set maintenance_work_mem = '${indexMemory}'`)
+    for (const statement of own) await on.query(statement)
+  }
+  const built = await Promise.allSettled([
+    build(
+      connection,
+      statements.filter((statement) => !isOfEntries(statement)),
+    ),
+    build(second, statements.filter(isOfEntries)),
+  ])
+  for (const one of built) if (one.status === 'rejected') throw one.reason
+  await connection.query('update daybook_history.about set indexed = true')
   await connection.query(
     'analyze daybook_history.account, daybook_history.transaction, daybook_history.entry',
   )
 }
+
+/** Of each of the two that build them. */
+const indexMemory = '256MB'
 
 export async function readFollowed(connection: Queries): Promise<Followed[]> {
   const { rows } = await connection.query<{
