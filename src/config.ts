@@ -44,6 +44,9 @@ const schema = Type.Object({
   DAYBOOK_HISTORY: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on' }),
   REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://' })),
   DAYBOOK_FEED_LENGTH_MAX: Type.Integer({ default: 1_000_000, minimum: 1000 }),
+  DAYBOOK_FEED_LISTENERS_MAX: Type.Integer({ default: 64, minimum: 1, maximum: 1000 }),
+  DAYBOOK_FEED_HEARTBEAT_MS: Type.Integer({ default: 15_000, minimum: 10 }),
+  DAYBOOK_FEED_STALL_MS: Type.Integer({ default: 30_000, minimum: 10 }),
   DAYBOOK_SERVICER_NAME: Type.String({ default: 'Daybook', minLength: 1, maxLength: 140 }),
   DAYBOOK_SERVICER_BIC: Type.Optional(
     Type.String({ pattern: '^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$' }),
@@ -95,6 +98,8 @@ export interface Config {
     transactionsMax: number
     /** Where events are delivered, and how many stay there of each stream; absent: nowhere. */
     redis: { url: string; lengthMax: number } | undefined
+    /** Of GET /v1/feed. Who takes nothing for `stallMs`, although there is something, is cut off. */
+    feed: { listenersMax: number; heartbeatMs: number; stallMs: number }
     /** Who keeps the accounts, as statements say; an ISO 9362 BIC. */
     servicer: { name: string; bic?: string }
     /** Whether this process follows the journal and keeps the read models. */
@@ -153,6 +158,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
         env.REDIS_URL === undefined
           ? undefined
           : { url: env.REDIS_URL, lengthMax: env.DAYBOOK_FEED_LENGTH_MAX },
+      feed: {
+        listenersMax: env.DAYBOOK_FEED_LISTENERS_MAX,
+        heartbeatMs: env.DAYBOOK_FEED_HEARTBEAT_MS,
+        stallMs: env.DAYBOOK_FEED_STALL_MS,
+      },
       servicer: {
         name: env.DAYBOOK_SERVICER_NAME,
         ...(env.DAYBOOK_SERVICER_BIC === undefined ? {} : { bic: env.DAYBOOK_SERVICER_BIC }),

@@ -45,6 +45,8 @@ async function main(): Promise<void> {
         status: () => node.status,
         snapshots: () => node.snapshotGauges,
         history: () => node.historyProgress,
+        feed: () => node.feedGauges,
+        redis: () => node.redisGauges,
       }),
     },
     {

@@ -9,6 +9,9 @@ import type { SlotDigest } from './actors/slot-digests.js'
 import type { ServingParts } from './api/context.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config, SnapshotSettings } from './config.js'
+import type { FeedListenerGauges } from './history/feed/feed-thread.js'
+import { FeedThread } from './history/feed/feed-thread.js'
+import type { FeedGauges } from './history/feed/redis-feed.js'
 import type { FollowerProgress } from './history/follower.js'
 import { HistoryPool } from './history/history-pool.js'
 import { projectedPositions } from './history/history-store.js'
@@ -217,6 +220,7 @@ export class DaybookNode {
     this.#abort.abort()
     await this.#keeper?.stop()
     await this.#history?.stop()
+    await this.#serving?.feed.stop()
     if (wasServing && !this.#faulted) {
       await this.#serving?.router.drained()
       // All of them first: a shard that has nothing to do itself may still be needed by others.
@@ -248,6 +252,16 @@ export class DaybookNode {
   /** How far the read models are; undefined if this process does not write them. */
   get historyProgress(): FollowerProgress | undefined {
     return this.#history?.progress
+  }
+
+  /** How the delivery of each stream into Redis is doing; empty if this process delivers none. */
+  get redisGauges(): readonly FeedGauges[] {
+    return this.#history?.redisGauges ?? []
+  }
+
+  /** Who listens to the feed; undefined until the node serves. */
+  get feedGauges(): FeedListenerGauges | undefined {
+    return this.#serving?.feed.gauges
   }
 
   /** The metrics of every shard, as plain data. */
@@ -372,6 +386,30 @@ export class DaybookNode {
     for (const shard of this.#shards) shard.projected(positions)
   }
 
+  /** Reads the journal and no model of it, so that it is there whether a history is kept or not. */
+  #newFeed(connectionString: string): FeedThread {
+    const { process, book } = this.#config
+    return new FeedThread(
+      {
+        connectionString,
+        timeoutMs: process.commitTimeoutMs,
+        digestKey: book.digestKey,
+        archiveDirectory: process.archiveDirectory,
+      },
+      {
+        ...process.feed,
+        clock: this.clock,
+        beginTimeoutMs: process.requestTimeoutMs,
+        onTrouble: (message) => this.#log.warn({ feed: true }, message),
+        onEnd: (error) =>
+          this.#log.error(
+            { err: error },
+            'the thread that reads for the feed has ended; it is started again',
+          ),
+      },
+    )
+  }
+
   /** The one place that knows that all shards are in this process. */
   #wire(layout: Layout, connectionString: string): ServingParts {
     const { process } = this.#config
@@ -394,6 +432,7 @@ export class DaybookNode {
     return {
       router: new Router(this.clock, limits, ports, shardOfSlot),
       journal: archivedReader(reader, store),
+      feed: this.#newFeed(connectionString),
       history: process.history
         ? new HistoryPool(connectionString, {
             timeoutMs: process.commitTimeoutMs,

@@ -3,6 +3,7 @@ import type { RequestContext } from '../actors/command.js'
 import type { Router } from '../actors/router.js'
 import type { Clock } from '../clock.js'
 import type { CurrencyList } from '../currency.js'
+import type { FeedThread } from '../history/feed/feed-thread.js'
 import type { HistoryPool } from '../history/history-pool.js'
 import type { JournalReader } from '../journal/reader.js'
 import { keyOf } from '../key.js'
@@ -21,6 +22,8 @@ export interface ApiParts {
 export interface ServingParts {
   router: Router
   journal: JournalReader
+  /** For those who listen to what happens. */
+  feed: FeedThread
   /** The read models; undefined if this process keeps none. */
   history: HistoryPool | undefined
 }

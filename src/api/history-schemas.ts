@@ -1,5 +1,7 @@
 import { Type } from 'typebox'
 import { accountClasses, accountStatuses } from '../actors/accounts.js'
+import { feedEventTypes } from '../history/feed/feed-event.js'
+import { feedPositionPattern } from '../history/feed/feed-position.js'
 import {
   type StatementFormatName,
   statementFormats,
@@ -128,6 +130,42 @@ export const StatementQuery = Type.Object(
 
 /** Balances are only in the answer to the first request. */
 export const ListedTransaction = Type.Omit(Transaction, ['balances'])
+
+/** Of the feed: repeated, or several in one with commas between them. */
+const listOf = (most: number, item: string, description: string) => {
+  const text = Type.String({ pattern: `^${item}(,${item})*$`, description })
+  return Type.Union([text, Type.Array(text, { maxItems: most })], { description })
+}
+
+export const feedAccountsMax = 256
+
+export const FeedQuery = Type.Object(
+  {
+    after: Type.Optional(
+      Type.String({
+        pattern: feedPositionPattern,
+        description:
+          'A position, the id of an event: what follows it is sent. 0: from the beginning. ' +
+          'Absent: what happens from now on',
+      }),
+    ),
+    account: Type.Optional(
+      listOf(
+        feedAccountsMax,
+        '[A-Za-z0-9._:-]{1,64}',
+        `Only what takes effect on one of these accounts, ${feedAccountsMax} at most; repeated, or with commas`,
+      ),
+    ),
+    type: Type.Optional(
+      listOf(
+        feedEventTypes.length,
+        `(${feedEventTypes.map((type) => type.replace('.', '\\.')).join('|')})`,
+        `Only events of these types: ${feedEventTypes.join(', ')}; repeated, or with commas`,
+      ),
+    ),
+  },
+  strict,
+)
 
 const filterFields = {
   account: Type.Optional(KeyText),

@@ -1,4 +1,5 @@
 import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
+import { feedPositionPattern } from '../history/feed/feed-position.js'
 import { binaryAnswerType, binaryRequestType } from './binary-batch.js'
 import { msgpackType, ndjsonType } from './bodies.js'
 
@@ -88,6 +89,14 @@ function completeOperation(path: string, method: string, operation: Operation): 
     description: 'A UUID or name to find the request by in the log; made if it is not given',
     schema: { type: 'string', pattern: keyPattern },
   })
+  if (path === '/v1/feed') {
+    parameters.push({
+      name: 'Last-Event-ID',
+      in: 'header',
+      description: 'The id of the last event that was received; it comes before `after`',
+      schema: { type: 'string', pattern: feedPositionPattern },
+    })
+  }
   if (method === 'post') {
     parameters.push({
       name: 'Idempotency-Key',

@@ -274,6 +274,20 @@ export const trialBalanceRead = {
   ...failures([...history, 'position_not_reached', 'journal_unavailable']),
 }
 
+export const feedHeard = {
+  200: described(
+    Type.Unsafe<Readable>({ content: { 'text/event-stream': { schema: { type: 'string' } } } }),
+    'Server-sent events, until one of the two sides ends them; see docs/feed.md',
+  ),
+  ...failures([
+    ...shard,
+    'too_many_listeners',
+    'position_unknown',
+    'position_gone',
+    'journal_damaged',
+  ]),
+}
+
 const transactionsPage = described(TransactionList, 'A page of transactions')
 
 export const transactionsListed = { 200: transactionsPage, ...failures(history) }

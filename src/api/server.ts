@@ -21,6 +21,7 @@ import { BodyBudget } from './body-budget.js'
 import type { ApiParts } from './context.js'
 import { dailyBalanceRoutes } from './daily-balances.js'
 import { ApiError, sendError } from './errors.js'
+import { feedRoutes } from './feed.js'
 import { answerUnknownRoutes } from './not-found.js'
 import { openapiOptions } from './openapi.js'
 import { errorKinds } from './statuses.js'
@@ -105,6 +106,7 @@ export async function buildServer(
   await app.register(accountSearchRoutes, { parts })
   await app.register(transactionSearchRoutes, { parts })
   await app.register(trialBalanceRoutes, { parts })
+  await app.register(feedRoutes, { parts })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   return app as unknown as FastifyInstance
 }

@@ -129,6 +129,27 @@ const otherKinds = {
     transient: true,
     meaning: 'the read models did not come to the position that was asked for in time',
   },
+  too_many_listeners: {
+    status: 429,
+    transient: true,
+    meaning: 'as many listeners of the feed are connected as the server takes',
+  },
+  position_unknown: {
+    status: 409,
+    transient: false,
+    meaning: 'the position is of another book, or ahead of the journal',
+  },
+  position_gone: {
+    status: 410,
+    transient: false,
+    meaning:
+      'the journal has no longer what follows the position; `details.after` is one from which on it has everything',
+  },
+  journal_damaged: {
+    status: 500,
+    transient: false,
+    meaning: 'the journal is not as it was written; see `daybook verify`',
+  },
   outcome_unknown: {
     status: 504,
     transient: true,

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import type { FeedGauges } from './feed/redis-feed.js'
 import type { FollowerProgress } from './follower.js'
 import type { HistoryNews, HistoryTask } from './history-worker.js'
 
@@ -19,6 +20,7 @@ export class HistoryThread {
   readonly #listener: HistoryListener
   #worker: Worker
   #progress: FollowerProgress | undefined
+  #redisGauges: FeedGauges[] = []
   #isStopping = false
 
   constructor(task: HistoryTask, listener: HistoryListener) {
@@ -30,6 +32,11 @@ export class HistoryThread {
   /** As it was a moment ago; undefined while this process does not follow, for whatever reason. */
   get progress(): FollowerProgress | undefined {
     return this.#progress
+  }
+
+  /** How the delivery into Redis was doing a moment ago, stream by stream. */
+  get redisGauges(): readonly FeedGauges[] {
+    return this.#redisGauges
   }
 
   /** Ends it at once: what it has half written does not count, and is written again. */
@@ -53,12 +60,17 @@ export class HistoryThread {
         if (news.projected.length > 0) this.#listener.onProjected(news.projected)
         return
       }
+      if ('redis' in news) {
+        this.#redisGauges = news.redis
+        return
+      }
       if ('trouble' in news) this.#progress = undefined
       this.#listener.onTrouble('trouble' in news ? news.trouble : news.warning)
     })
     worker.on('error', (error) => this.#listener.onEnd(error as Error))
     worker.on('exit', () => {
       this.#progress = undefined
+      this.#redisGauges = []
       setTimeout(() => {
         if (!this.#isStopping) this.#worker = this.#start()
       }, restartMs).unref()

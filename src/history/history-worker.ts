@@ -3,6 +3,7 @@ import { systemClock } from '../clock.js'
 import { archivedStore } from '../journal/archived-store.js'
 import { digestChain } from '../journal/digest.js'
 import { postgresStore } from '../journal/postgres-session.js'
+import type { FeedGauges } from './feed/redis-feed.js'
 import { runRedisFeed } from './feed/run-redis-feed.js'
 import type { FollowerProgress } from './follower.js'
 import { historyDatabase } from './history-database.js'
@@ -25,8 +26,9 @@ export type HistoryNews =
   | { projected: [stream: number, seq: number][] }
   /** The follower has stopped, and tries again. */
   | { trouble: string }
-  /** Of the feed. */
+  /** Of the feed into Redis. */
   | { warning: string }
+  | { redis: FeedGauges[] }
 
 /** Entry of the thread that follows the journal for the whole process. */
 const { connectionString, timeoutMs, digestKey, archiveDirectory, redis } =
@@ -49,7 +51,9 @@ if (redis !== undefined) {
       tell({ warning: `stream ${stream} begins in Redis with record ${first}` }),
   }
   const feedParts = { ...parts, random: Math.random, listener }
-  void runRedisFeed(database, feedParts, { ...redis, timeoutMs })
+  void runRedisFeed(database, feedParts, { ...redis, timeoutMs }, (gauges) =>
+    tell({ redis: gauges }),
+  )
 }
 await runFollower(
   { ...parts, database },

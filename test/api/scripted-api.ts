@@ -1,5 +1,6 @@
 import { buildServer } from '../../src/api/server.js'
 import { CurrencyList } from '../../src/currency.js'
+import { FeedThread } from '../../src/history/feed/feed-thread.js'
 import type { JournalReader } from '../../src/journal/reader.js'
 import { serverMetrics } from '../../src/metrics.js'
 import { notStarted } from '../../src/start-progress.js'
@@ -30,12 +31,19 @@ export async function scriptedApi(
 ): Promise<ScriptedApi> {
   const status = { phase: 'serving', ...notStarted } as const
   const journal = { readRecord, close: async () => undefined }
+  const feed = new FeedThread(
+    { connectionString: '', timeoutMs: 1, digestKey: undefined, archiveDirectory: undefined },
+    {
+      ...{ clock: shards.clock, listenersMax: 0, heartbeatMs: 1, stallMs: 1, beginTimeoutMs: 1 },
+      ...{ onTrouble: () => undefined, onEnd: () => undefined },
+    },
+  )
   const app = await buildServer(
     {
       clock: shards.clock,
       currencies: new CurrencyList([]),
       servicer: { name: 'Daybook' },
-      serving: () => ({ router: shards.router, journal, history: undefined }),
+      serving: () => ({ router: shards.router, journal, history: undefined, feed }),
     },
     {
       status: () => status,

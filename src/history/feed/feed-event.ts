@@ -21,16 +21,19 @@ import { formatMinor } from '../../money.js'
  * own: it says that a fact of another stream, its `cause`, has now taken effect on accounts of this
  * one, and tells the postings that concern them. Who counts transactions leaves it out.
  */
-export type FeedEventType =
-  | 'transaction.posted'
-  | 'hold.placed'
-  | 'hold.posted'
-  | 'hold.voided'
-  | 'hold.expired'
-  | 'transaction.reversed'
-  | 'account.created'
-  | 'account.changed'
-  | 'account.moved'
+export const feedEventTypes = [
+  'transaction.posted',
+  'hold.placed',
+  'hold.posted',
+  'hold.voided',
+  'hold.expired',
+  'transaction.reversed',
+  'account.created',
+  'account.changed',
+  'account.moved',
+] as const
+
+export type FeedEventType = (typeof feedEventTypes)[number]
 
 /** A committed record, as those outside are told of it. All of it is JSON. */
 export interface FeedEvent {

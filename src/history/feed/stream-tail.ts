@@ -46,7 +46,7 @@ type TailSession = Pick<JournalSession, 'readHead' | 'readChunks'>
  * A batch has the records of at most so many seqs and what else is in their last chunk. It is read
  * whole before it is given out, so that no statement is open while a receiver takes its time.
  */
-const windowRecordsMax = 512
+export const windowRecordsMax = 512
 
 /** After a window of more bytes, the next ones ask for fewer records. */
 const windowBytesMax = 1 << 20
@@ -134,7 +134,8 @@ async function replayFrom(
   return { head, replay: new Replay(stream, start, chain) }
 }
 
-async function readWindow(
+/** The events after `delivered` in the next records of a replay, up to `toSeq` and its chunk's end. */
+export async function readWindow(
   session: TailSession,
   replay: Replay,
   { stream, toSeq, delivered }: { stream: number; toSeq: number; delivered: number },
@@ -157,7 +158,7 @@ async function readWindow(
 }
 
 /** Records of the next window, after one that asked for `records` and read `bytes`. */
-function nextWindow(records: number, bytes: number): number {
+export function nextWindow(records: number, bytes: number): number {
   if (bytes > windowBytesMax) return Math.max(1, records >> 1)
   return bytes < windowBytesMax / 2 ? Math.min(records * 2, windowRecordsMax) : records
 }
