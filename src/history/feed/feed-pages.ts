@@ -1,7 +1,7 @@
 import type { DigestChain } from '../../journal/batch.js'
 import { emptyDigest } from '../../journal/digest.js'
 import { Replay } from '../../journal/replay.js'
-import type { JournalSession, JournalStore } from '../../journal/session.js'
+import { JournalFault, type JournalSession, type JournalStore } from '../../journal/session.js'
 import { chunksAround, NoSuchRecordError } from '../../journal/windows.js'
 import type { FeedEvent, FeedEventType } from './feed-event.js'
 import type { FeedStream } from './feed-position.js'
@@ -94,9 +94,15 @@ export class FeedPages {
       try {
         return await read()
       } catch (error) {
-        // It may have been archived between the look into the archive and that into the journal.
-        if (!(error instanceof NoSuchRecordError)) throw error
-        return await read()
+        if (!isGap(error)) throw error
+        // What is missing may have been archived: then it is not there, and nothing is damaged.
+        await chunksAround(session, of.stream, seq + 1)
+        // Or it was archived between the look into the archive and that into the journal.
+        return await read().catch((again: Error) => {
+          // Or the journal has lost its end and goes on otherwise: nothing that is kept of it counts.
+          this.#forget(of.stream)
+          throw again
+        })
       }
     })
     this.#keep(page)
@@ -137,6 +143,18 @@ export class FeedPages {
     return { seq: afterSeq, digest: chunks[0].prev }
   }
 
+  #forget(stream: number): void {
+    this.#ends.delete(stream)
+    for (const page of this.#kept) {
+      if (page.stream === stream) this.#drop(page)
+    }
+  }
+
+  #drop(page: FeedPage): void {
+    this.#kept.delete(page)
+    this.#keptBytes -= page.bytes
+  }
+
   #keep(page: FeedPage): void {
     const end = this.#ends.get(page.stream)
     if (end === undefined || end.seq < page.seq) this.#ends.set(page.stream, page)
@@ -144,10 +162,14 @@ export class FeedPages {
     this.#keptBytes += page.bytes
     for (const oldest of this.#kept) {
       if (this.#keptBytes <= keptBytesMax && this.#kept.size <= keptPagesMax) return
-      this.#kept.delete(oldest)
-      this.#keptBytes -= oldest.bytes
+      this.#drop(oldest)
     }
   }
+}
+
+function isGap(error: unknown): boolean {
+  const isBroken = error instanceof JournalFault && error.code === 'broken_chain'
+  return isBroken || error instanceof NoSuchRecordError
 }
 
 function writeEvent(event: FeedEvent): WrittenEvent {

@@ -146,11 +146,11 @@ export class FeedThread {
     if (seat === undefined) return
     if (seat.position === undefined) {
       seat.position = position
-      seat.text.say(`retry: ${reconnectMs}\n${positionText(position)}`)
+      seat.text.begin(`retry: ${reconnectMs}\n${positionText(position)}`)
       seat.settle.begun()
     }
     // It may have asked the thread before this one.
-    if (seat.text.isWanting) this.#send({ want: id })
+    else if (seat.text.isWanting) this.#send({ want: id })
   }
 
   #failed(id: number, fault: FeedFault): void {

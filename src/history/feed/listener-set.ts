@@ -20,9 +20,10 @@ export interface ListenerSetParts {
   tell(news: FromFeed, transfer?: ArrayBuffer[]): void
 }
 
-/** Text of a listener, and whether it is wanted. */
+/** A listener, and whether its text is wanted. */
 interface Seat {
   listener: FeedListener
+  hasBegun: boolean
   isWanted: boolean
   isReading: boolean
 }
@@ -60,12 +61,15 @@ export class ListenerSet {
       onTrouble: (error: Error) => tell({ trouble: error.message }),
     }
     const listener = new FeedListener(request, parts)
-    this.#seats.set(id, { listener, isWanted: false, isReading: false })
+    const seat = { listener, hasBegun: false, isWanted: false, isReading: false }
+    this.#seats.set(id, seat)
     try {
       const position = await listener.begin()
       if (!this.#seats.has(id)) return
       this.#look()
       tell({ began: id, position })
+      seat.hasBegun = true
+      if (seat.isWanted) void this.#read(id, seat)
     } catch (error) {
       await this.#fail(id, error)
     }
@@ -75,7 +79,7 @@ export class ListenerSet {
     const seat = this.#seats.get(id)
     if (seat === undefined) return
     seat.isWanted = true
-    if (!seat.isReading) void this.#read(id, seat)
+    if (seat.hasBegun && !seat.isReading) void this.#read(id, seat)
   }
 
   async #read(id: number, seat: Seat): Promise<void> {

@@ -26,7 +26,7 @@ const looks = 4
 export class ListenerText extends Readable {
   readonly #parts: ListenerTextParts
   readonly #tickMs: number
-  #timer: Timer
+  #timer: Timer | undefined
   #isWanting = false
   #isFinished = false
   #pushedBytes = 0
@@ -40,7 +40,6 @@ export class ListenerText extends Readable {
     this.#tickMs = Math.max(1, Math.floor(Math.min(parts.heartbeatMs, parts.stallMs) / looks))
     this.#pushedAtMs = parts.clock.monotonic()
     this.#takenAtMs = this.#pushedAtMs
-    this.#timer = this.#nextLook()
   }
 
   /** Whether it has asked for something that has not come. */
@@ -62,9 +61,10 @@ export class ListenerText extends Readable {
     this.push(null)
   }
 
-  /** Text that nobody has asked for, short. */
-  say(text: string): void {
+  /** Its first words; from now on it is looked after. */
+  begin(text: string): void {
     this.#say(Buffer.from(text))
+    this.#timer = this.#nextLook()
   }
 
   override _read(): void {
@@ -74,7 +74,7 @@ export class ListenerText extends Readable {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#timer.cancel()
+    this.#timer?.cancel()
     this.#parts.onClose()
     done(error)
   }
@@ -105,7 +105,7 @@ export class ListenerText extends Readable {
       onCutOff()
       this.destroy()
     } else if (this.readableLength === 0 && now - this.#pushedAtMs > heartbeatMs - this.#tickMs) {
-      this.say(':\n\n')
+      this.#say(Buffer.from(':\n\n'))
     }
   }
 }

@@ -18,6 +18,7 @@ export class StreamHeads {
   readonly #clock: Clock
   readonly #onTrouble: (error: Error) => void
   #connection: Promise<DatabaseConnection> | undefined
+  #last: Promise<unknown> = Promise.resolve()
   #current: BookHeads | undefined
   /** Called after the next look, whatever came of it. */
   #waiting: (() => void)[] = []
@@ -35,20 +36,10 @@ export class StreamHeads {
   }
 
   /** Looks now; rejects if Postgres cannot be asked. */
-  async look(): Promise<BookHeads> {
-    const opening = this.#connection ?? this.#database.connect({ name: 'daybook feed' })
-    this.#connection = opening
-    try {
-      const { rows } = await (await opening).query<HeadRow>(
-        `select (select id from daybook.book) as book, id, generation, closed, head, digest
-         from daybook.stream order by generation, id`,
-      )
-      this.#current = headsOf(rows)
-      return this.#current
-    } catch (error) {
-      if (this.#connection === opening) this.close()
-      throw error
-    }
+  look(): Promise<BookHeads> {
+    const look = this.#last.then(() => this.#look())
+    this.#last = look.catch(() => undefined)
+    return look
   }
 
   /** Resolves after the next look, also one that has failed. */
@@ -79,6 +70,22 @@ export class StreamHeads {
   close(): void {
     void this.#connection?.then((connection) => connection.close()).catch(() => undefined)
     this.#connection = undefined
+  }
+
+  async #look(): Promise<BookHeads> {
+    const opening = this.#connection ?? this.#database.connect({ name: 'daybook feed' })
+    this.#connection = opening
+    try {
+      const { rows } = await (await opening).query<HeadRow>(
+        `select (select id from daybook.book) as book, id, generation, closed, head, digest
+         from daybook.stream order by generation, id`,
+      )
+      this.#current = headsOf(rows)
+      return this.#current
+    } catch (error) {
+      if (this.#connection === opening) this.close()
+      throw error
+    }
   }
 
   #wake(): void {

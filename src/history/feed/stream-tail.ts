@@ -98,7 +98,9 @@ export async function* streamTail(
 export async function keptAfter(session: TailSession, stream: number): Promise<number> {
   const { head } = await session.readHead(stream)
   const begins = async (afterSeq: number) => (await chunksAfter(session, stream, afterSeq))[0]
-  if (head === 0 || (await begins(0)) !== undefined) return 0
+  if (head === 0) return 0
+  const atOrigin = await begins(0)
+  if (atOrigin !== undefined) return atOrigin.firstSeq - 1
   // What has been archived is the beginning of a stream: before the first chunk that is there none
   // begins, and after it one within every chunk's length.
   let gone = 0
