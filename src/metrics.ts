@@ -9,8 +9,7 @@ import {
 import { refusalOf } from './actors/refusals.js'
 import type { Router } from './actors/router.js'
 import type { ShardGauges, ShardObserver } from './actors/shard-parts.js'
-import type { FeedListenerGauges } from './history/feed/feed-thread.js'
-import type { FeedGauges } from './history/feed/redis-feed.js'
+import { type FeedSources, watchFeeds } from './history/feed/feed-metrics.js'
 import type { FollowerProgress } from './history/follower.js'
 import type { KeeperGauges } from './snapshots/keeper.js'
 import type { StartStatus } from './start-progress.js'
@@ -121,25 +120,22 @@ export interface ServerMetrics {
 }
 
 /** What the metrics of the main thread are taken from. */
-export interface MetricsSources {
+export interface MetricsSources extends FeedSources {
   /** Undefined as long as nothing is served. */
   router(): Router | undefined
   status?(): { phase: string } & StartStatus
   snapshots?(): KeeperGauges | undefined
   history?(): FollowerProgress | undefined
-  feed?(): FeedListenerGauges | undefined
-  redis?(): readonly FeedGauges[]
 }
 
 export function serverMetrics(sources: MetricsSources): ServerMetrics {
-  const { router, status, snapshots, history, feed, redis } = sources
+  const { router, status, snapshots, history } = sources
   const register = new Registry()
   collectDefaultMetrics({ register })
   if (status !== undefined) watchStart(register, status)
   if (snapshots !== undefined) watchSnapshots(register, snapshots)
   if (history !== undefined) watchHistory(register, history)
-  if (feed !== undefined) watchFeed(register, feed)
-  if (redis !== undefined) watchRedis(register, redis)
+  watchFeeds(register, sources)
   const seconds = new Histogram({
     name: 'daybook_http_request_seconds',
     help: 'Time from the arrival of a request to its answer',
@@ -273,46 +269,6 @@ function watchHistory(register: Registry, history: () => FollowerProgress | unde
     ],
     history,
   )
-}
-
-function watchFeed(register: Registry, feed: () => FeedListenerGauges | undefined): void {
-  watchAll(
-    register,
-    [
-      ['daybook_feed_listeners', 'Who listens to GET /v1/feed now', (of) => of.listeners],
-      [
-        'daybook_feed_lag_records',
-        'Records that the listener furthest behind has before it',
-        (of) => of.lagRecords,
-      ],
-      ['daybook_feed_events', 'Events sent to listeners, to each on its own', (of) => of.events],
-      ['daybook_feed_cut_off', 'Listeners that took nothing and were cut off', (of) => of.cutOff],
-    ],
-    feed,
-  )
-}
-
-/** What is delivered into Redis, stream by stream. */
-function watchRedis(register: Registry, redis: () => readonly FeedGauges[]): void {
-  const gauges: [name: string, help: string, read: (of: FeedGauges) => number][] = [
-    ['position', 'Seq up to which all has been delivered', ({ position }) => position],
-    ['lag_records', 'Committed records that Redis does not have yet', ({ lag }) => lag],
-    ['connected', '1 while it delivers', ({ isConnected }) => Number(isConnected)],
-    ['delivered', 'Events that this process has delivered', ({ delivered }) => delivered],
-    ['begun', 'How often this process has begun the stream anew', ({ begun }) => begun],
-  ]
-  for (const [name, help, read] of gauges) {
-    new Gauge({
-      name: `daybook_redis_feed_${name}`,
-      help,
-      labelNames: ['stream'],
-      registers: [register],
-      collect() {
-        this.reset()
-        for (const of of redis()) this.set({ stream: String(of.stream) }, read(of))
-      },
-    })
-  }
 }
 
 /** Gauges over one source; 0 while there is none. */

@@ -16,6 +16,8 @@ export class FeedClient {
   readonly receivedAtMs: number[] = []
   #lastId: string | undefined
   #hasEnded = false
+  /** Resolves when the connection is gone, or the answer whole. */
+  readonly ended: Promise<void>
   readonly #response: IncomingMessage
 
   /** Resolves with the beginning of the answer, whatever it is; rejects if there is none. */
@@ -49,8 +51,11 @@ export class FeedClient {
     })
     response.setEncoding('utf8').on('data', (text: string) => parser.feed(text))
     response.on('error', () => undefined)
-    response.on('close', () => {
-      this.#hasEnded = true
+    this.ended = new Promise((resolve) => {
+      response.on('close', () => {
+        this.#hasEnded = true
+        resolve()
+      })
     })
   }
 
@@ -60,7 +65,6 @@ export class FeedClient {
     return this.#lastId
   }
 
-  /** Whether the connection is gone, or the answer whole. */
   get hasEnded(): boolean {
     return this.#hasEnded
   }
