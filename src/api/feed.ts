@@ -60,13 +60,17 @@ export const feedRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async 
         throw invalidField('account', `names more than ${feedAccountsMax} accounts`)
       }
       const types = listed(type) as FeedEventType[] | undefined
+      const response = reply.raw
+      open.add(response)
+      response.once('close', () => open.delete(response))
       const text = await feed
         .listen({ tenant, accounts, types, after })
         .catch((error: Error) => Promise.reject(answerOf(error, field)))
-      // Whoever has gone meanwhile is never sent a response that would end the text.
-      if (request.raw.socket.destroyed) text.destroy()
-      open.add(reply.raw)
-      reply.raw.once('close', () => open.delete(reply.raw))
+      // Of one who has gone meanwhile no response would ever end the text.
+      if (!open.has(response)) {
+        text.destroy()
+        return reply.hijack()
+      }
       void reply.header('content-type', 'text/event-stream')
       void reply.header('cache-control', 'no-store')
       // Nginx would keep events back until it has a page of them.

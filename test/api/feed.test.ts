@@ -2,6 +2,7 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import type { FeedEvent } from '../../src/history/feed/feed-event.js'
 import { FeedClient } from '../history/feed/feed-client.js'
+import { noRedis, TemporaryRedis } from '../redis.js'
 import { type ApiServer, eventually, type Json, openAccounts, startApi } from './server.js'
 
 t.setTimeout(120_000)
@@ -210,6 +211,19 @@ t.test('while Postgres is away the connection stays, and nothing is lost', async
     events.map(({ position }) => position),
     ['1-1', '1-2', '1-3', '1-4'],
   )
+})
+
+t.test('how far Redis is stands in the metrics', { skip: await noRedis() }, async (t) => {
+  const redis = await TemporaryRedis.start(t)
+  const environment = { REDIS_URL: redis.url, DAYBOOK_HISTORY: 'on' }
+  const api = await startApi(t, { environment })
+  await openAccounts(api)
+  const of = (name: string) => metric(api, `daybook_redis_feed_${name}\\{stream="1"\\}`)
+  await eventually(async () => (await of('position')) === 3)
+  t.equal(await of('connected'), 1)
+  t.equal(await of('delivered'), 3)
+  t.equal(await of('begun'), 1)
+  t.equal(await of('lag_records'), 0)
 })
 
 /** Positions of all records that are no copies of what another stream tells, in order of text. */

@@ -89,7 +89,11 @@ export async function startApi(t: Teardown, options: ApiServerOptions = {}): Pro
       status: () => node.status,
       shardMetrics: () => node.shardMetrics(),
       digestOf: (stream, slot) => node.digestOf(stream, slot),
-      metrics: serverMetrics({ router: () => node.serving?.router, feed: () => node.feedGauges }),
+      metrics: serverMetrics({
+        router: () => node.serving?.router,
+        feed: () => node.feedGauges,
+        redis: () => node.redisGauges,
+      }),
     },
     { logger: log, ...config.process },
   )
