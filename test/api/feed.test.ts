@@ -1,3 +1,4 @@
+import { get } from 'node:http'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import type { FeedEvent } from '../../src/history/feed/feed-event.js'
@@ -13,7 +14,7 @@ function listen(t: Test, api: ApiServer, query = '', lastEventId?: string): Prom
   return FeedClient.open(t, `${api.url}/v1/feed${query}`, lastEventId)
 }
 
-t.test('what happens is sent as it happens, with all that an event carries', async (t) => {
+t.test('what happens is sent as it happens; what cannot be asked for is refused', async (t) => {
   const api = await startApi(t)
   const client = await listen(t, api)
   t.equal(client.status, 200)
@@ -38,7 +39,48 @@ t.test('what happens is sent as it happens, with all that an event carries', asy
     events.map(({ type }) => type),
     'the type is the name of the event',
   )
+  // While somebody listens, pages that have been read are still there.
+  client.close()
+  await eventually(async () => (await metric(api, 'daybook_feed_listeners')) === 0)
+  await refusesWhatIsNot(t, api)
 })
+
+/** A field that is wrong, a place that is not there, and one that is there no more. */
+async function refusesWhatIsNot(t: Test, api: ApiServer): Promise<void> {
+  const wrong: [query: string, status: number, field: string, lastEventId?: string][] = [
+    ['?after=first', 400, 'after'],
+    ['?after=1-1.1-2', 400, 'after'],
+    ['?after=1-99', 409, 'after'],
+    ['?after=9-0', 409, 'after'],
+    ['?after=00000000.1-1', 409, 'after'],
+    ['?type=transaction.lost', 400, 'type'],
+    ['?type=account.created&type=x', 400, 'type'],
+    ['?account=a%20b', 400, 'account'],
+    [`?account=${Array.from({ length: 257 }, (_, i) => i).join()}`, 400, 'account'],
+    ['?nothing=1', 400, 'nothing'],
+    ['', 400, 'Last-Event-ID', 'first'],
+    ['?after=0', 409, 'Last-Event-ID', '1-99'],
+  ]
+  for (const [query, status, field, lastEventId] of wrong) {
+    const answer = await api.call('GET', `/v1/feed${query}`, {
+      ...(lastEventId !== undefined && { headers: { 'last-event-id': lastEventId } }),
+    })
+    t.equal(answer.status, status, `${query} ${lastEventId ?? ''}`)
+    t.match(answer.json.error.details.field.split('/')[0], field, query)
+  }
+  const later = await api.call('GET', '/v1/feed', { headers: { 'last-event-id': '1-99' } })
+  t.equal(later.json.error.code, 'position_unknown')
+
+  await inDatabase(api, 'delete from daybook.journal where first_seq <= 2')
+  const answer = await api.get('/v1/feed?after=0')
+  t.equal(answer.status, 410)
+  t.match(answer.json.error, { code: 'position_gone', details: { field: 'after' } })
+  const rest = await listen(t, api, `?after=${answer.json.error.details.after}`)
+  t.same(
+    (await rest.received(2)).map(({ position }) => position),
+    ['1-3', '1-4'],
+  )
+}
 
 t.test('over several shards every fact comes once, and from every id on the rest', async (t) => {
   const api = await startApi(t, { environment: { DAYBOOK_SHARDS: '3' } })
@@ -102,48 +144,6 @@ async function filtersByAccount(t: Test, api: ApiServer): Promise<void> {
 }
 
 t.test(
-  'what cannot be asked for is refused with its field, what is gone with what there is',
-  async (t) => {
-    const api = await startApi(t)
-    await openAccounts(api)
-    const wrong: [query: string, status: number, field: string, lastEventId?: string][] = [
-      ['?after=first', 400, 'after'],
-      ['?after=1-1.1-2', 400, 'after'],
-      ['?after=1-99', 409, 'after'],
-      ['?after=9-0', 409, 'after'],
-      ['?after=00000000.1-1', 409, 'after'],
-      ['?type=transaction.lost', 400, 'type'],
-      ['?type=account.created&type=x', 400, 'type'],
-      ['?account=a%20b', 400, 'account'],
-      [`?account=${Array.from({ length: 257 }, (_, i) => i).join()}`, 400, 'account'],
-      ['?nothing=1', 400, 'nothing'],
-      ['', 400, 'Last-Event-ID', 'first'],
-      ['?after=0', 409, 'Last-Event-ID', '1-99'],
-    ]
-    for (const [query, status, field, lastEventId] of wrong) {
-      const answer = await api.call('GET', `/v1/feed${query}`, {
-        ...(lastEventId !== undefined && { headers: { 'last-event-id': lastEventId } }),
-      })
-      t.equal(answer.status, status, `${query} ${lastEventId ?? ''}`)
-      t.match(answer.json.error.details.field.split('/')[0], field, query)
-    }
-    const later = await api.call('GET', '/v1/feed', { headers: { 'last-event-id': '1-99' } })
-    t.equal(later.json.error.code, 'position_unknown')
-
-    await api.post('/v1/transactions', posting)
-    await inDatabase(api, 'delete from daybook.journal where first_seq <= 2')
-    const answer = await api.get('/v1/feed?after=0')
-    t.equal(answer.status, 410)
-    t.match(answer.json.error, { code: 'position_gone', details: { field: 'after' } })
-    const rest = await listen(t, api, `?after=${answer.json.error.details.after}`)
-    t.same(
-      (await rest.received(2)).map(({ position }) => position),
-      ['1-3', '1-4'],
-    )
-  },
-)
-
-t.test(
   'a receiver that hangs is cut off and goes on where it was; a stop waits for none',
   async (t) => {
     const environment = { DAYBOOK_FEED_STALL_MS: '400', DAYBOOK_FEED_HEARTBEAT_MS: '400' }
@@ -173,29 +173,10 @@ t.test(
   },
 )
 
-t.test(
-  'while nothing happens there are comments; beyond the limit nobody may listen',
-  async (t) => {
-    const environment = { DAYBOOK_FEED_LISTENERS_MAX: '2', DAYBOOK_FEED_HEARTBEAT_MS: '40' }
-    const api = await startApi(t, { environment })
-    const [first] = [await listen(t, api), await listen(t, api)]
-    await eventually(() => first.comments >= 3)
-    t.equal(first.messages.length, 1)
-    const refused = await api.get('/v1/feed')
-    t.equal(refused.status, 429)
-    t.equal(refused.json.error.code, 'too_many_listeners')
-    t.ok(refused.headers.get('retry-after'))
-    first.close()
-    const next = await eventually(async () => {
-      const client = await listen(t, api)
-      return client.status === 200 && client
-    })
-    t.equal(next.status, 200)
-  },
-)
-
 t.test('while Postgres is away the connection stays, and nothing is lost', async (t) => {
-  const api = await startApi(t, { environment: { DAYBOOK_FEED_HEARTBEAT_MS: '40' } })
+  const environment = { DAYBOOK_FEED_LISTENERS_MAX: '2', DAYBOOK_FEED_HEARTBEAT_MS: '40' }
+  const api = await startApi(t, { environment })
+  await takesNoMoreThanTwo(t, api)
   await openAccounts(api)
   const client = await listen(t, api, '?after=0')
   await client.received(3)
@@ -211,7 +192,43 @@ t.test('while Postgres is away the connection stays, and nothing is lost', async
     events.map(({ position }) => position),
     ['1-1', '1-2', '1-3', '1-4'],
   )
+  await leavesBeforeItBegins(t, api)
 })
+
+/** While nothing happens there are comments; beyond the limit nobody may listen. */
+async function takesNoMoreThanTwo(t: Test, api: ApiServer): Promise<void> {
+  const [first, second] = [await listen(t, api), await listen(t, api)]
+  await eventually(() => first.comments >= 3)
+  t.equal(first.messages.length, 1)
+  const refused = await api.get('/v1/feed')
+  t.equal(refused.status, 429)
+  t.equal(refused.json.error.code, 'too_many_listeners')
+  t.ok(refused.headers.get('retry-after'))
+  first.close()
+  const next = await eventually(async () => {
+    const client = await listen(t, api)
+    return client.status === 200 && client
+  })
+  t.equal(next.status, 200)
+  second.close()
+  next.close()
+  await eventually(async () => (await metric(api, 'daybook_feed_listeners')) === 0)
+}
+
+/** Nobody waits for a client that has gone while its place was looked for, least of all a stop. */
+async function leavesBeforeItBegins(t: Test, api: ApiServer): Promise<void> {
+  const locking = new pg.Client(api.databaseUrl)
+  await locking.connect()
+  await locking.query('begin; lock table daybook.stream')
+  const before = await metric(api, 'daybook_feed_listeners')
+  const request = get(`${api.url}/v1/feed`, { agent: false }).on('error', () => undefined)
+  await eventually(async () => (await metric(api, 'daybook_feed_listeners')) === before + 1)
+  request.destroy()
+  await locking.end()
+  await eventually(async () => (await metric(api, 'daybook_feed_listeners')) === before)
+  await api.app.close()
+  t.pass('the server has stopped')
+}
 
 t.test('how far Redis is stands in the metrics', { skip: await noRedis() }, async (t) => {
   const redis = await TemporaryRedis.start(t)
