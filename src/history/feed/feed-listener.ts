@@ -93,18 +93,32 @@ export class FeedListener {
   /** The next piece, as soon as there is one; undefined once it has left. Rejects with a fault. */
   async next(): Promise<FeedText | undefined> {
     while (!this.#hasLeft) {
-      const stream = this.#nextStream()
-      const page = stream && (await this.#read(stream))
+      const { hasRead, piece } = await this.#readRound()
       if (this.#hasLeft) return undefined
-      const piece = (page && this.#take(page)) ?? this.#positionDue()
-      if (piece !== undefined) {
-        this.#toldId = piece.lastId
+      const told = piece ?? this.#positionDue()
+      if (told !== undefined) {
+        this.#toldId = told.lastId
         this.#toldAtMs = this.#parts.clock.monotonic()
-        return piece
+        return told
       }
-      if (page === undefined) await this.#parts.heads.next()
+      if (!hasRead) await this.#parts.heads.next()
     }
     return undefined
+  }
+
+  /** A page of each stream that has something, as one piece, or as much of that as one may have. */
+  async #readRound(): Promise<{ hasRead: boolean; piece: FeedText | undefined }> {
+    const seen = new Set<number>()
+    let piece: FeedText | undefined
+    while (piece === undefined || piece.text.length < pieceCharactersMax) {
+      const stream = this.#nextStream()
+      if (stream === undefined || seen.has(stream.stream) || this.#hasLeft) break
+      const page = await this.#read(stream)
+      if (page === undefined) break
+      seen.add(stream.stream)
+      piece = joined(piece, this.#take(page))
+    }
+    return { hasRead: seen.size > 0, piece }
   }
 
   leave(): void {
@@ -199,6 +213,11 @@ export class FeedListener {
   get #bookId(): string {
     return this.#parts.heads.current.bookId
   }
+}
+
+function joined(one: FeedText | undefined, next: FeedText | undefined): FeedText | undefined {
+  if (one === undefined || next === undefined) return one ?? next
+  return { ...next, text: one.text + next.text, events: one.events + next.events }
 }
 
 /** What ends a listener; undefined if an error passes by itself. */

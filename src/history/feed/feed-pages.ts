@@ -51,9 +51,10 @@ export class FeedPages {
   /** Where each stream has been read to, furthest. */
   readonly #ends = new Map<number, { seq: number; digest: Buffer }>()
 
-  constructor(store: JournalStore, chain: DigestChain) {
+  /** `store` has what is archived, too, for which each read asks; `journal` has not. */
+  constructor(store: JournalStore, journal: JournalStore, chain: DigestChain) {
     this.#chain = chain
-    this.#atHead = new PageReading(store)
+    this.#atHead = new PageReading(journal)
     this.#behind = new PageReading(store)
   }
 
@@ -88,25 +89,34 @@ export class FeedPages {
   }
 
   async #read(of: FeedStream, seq: number): Promise<FeedPage> {
-    const reading = of.head - seq <= windowRecordsMax ? this.#atHead : this.#behind
-    const page = await reading.use(async (session) => {
-      const read = () => this.#readWith(session, reading, of, seq)
-      try {
-        return await read()
-      } catch (error) {
+    const isAtHead = of.head - seq <= windowRecordsMax
+    const page = await this.#readIn(isAtHead ? this.#atHead : this.#behind, of, seq).catch(
+      (error: Error) => {
         if (!isGap(error)) throw error
-        // What is missing may have been archived: then it is not there, and nothing is damaged.
-        await chunksAround(session, of.stream, seq + 1)
-        // Or it was archived between the look into the archive and that into the journal.
-        return await read().catch((again: Error) => {
-          // Or the journal has lost its end and goes on otherwise: nothing that is kept of it counts.
-          this.#forget(of.stream)
-          throw again
-        })
-      }
-    })
+        // It may be in the archive by now. If it is there no more, this says so, and not of damage.
+        return this.#readIn(this.#behind, of, seq, true)
+      },
+    )
     this.#keep(page)
     return page
+  }
+
+  async #readIn(
+    reading: PageReading,
+    of: FeedStream,
+    seq: number,
+    isAgain = false,
+  ): Promise<FeedPage> {
+    return await reading.use(async (session) => {
+      try {
+        if (isAgain) await chunksAround(session, of.stream, seq + 1)
+        return await this.#readWith(session, reading, of, seq)
+      } catch (error) {
+        // The journal may have lost its end and go on otherwise: nothing that is kept of it counts.
+        if (isAgain && isGap(error)) this.#forget(of.stream)
+        throw error
+      }
+    })
   }
 
   async #readWith(

@@ -45,7 +45,7 @@ export class ListenerSet {
     this.#parts = parts
     const onTrouble = (error: Error) => parts.tell({ trouble: error.message })
     this.#heads = new StreamHeads(parts.database, parts.clock, onTrouble)
-    this.#pages = new FeedPages(parts.store, parts.chain)
+    this.#pages = new FeedPages(parts.store, parts.journal, parts.chain)
   }
 
   receive(message: ToFeed): void {

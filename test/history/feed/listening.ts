@@ -5,6 +5,7 @@ import type { FeedFault, ListenRequest } from '../../../src/history/feed/feed-me
 import { ListenerSet } from '../../../src/history/feed/listener-set.js'
 import { digestChain } from '../../../src/journal/digest.js'
 import { postgresDatabase } from '../../../src/journal/postgres.js'
+import type { JournalStore } from '../../../src/journal/session.js'
 import { until } from '../../journal/faulty-store.js'
 import type { Teardown } from '../../postgres.js'
 import type { FeedJournal } from './journal-fixture.js'
@@ -31,23 +32,23 @@ export class Listening {
 
   constructor(t: Teardown, { connectionString, store }: FeedJournal) {
     const { reads } = this
+    const counted: JournalStore = {
+      async open() {
+        const session = await store.open()
+        return {
+          ...session,
+          readHead: (stream) => session.readHead(stream),
+          readChunks: (stream, afterSeq, toSeq) => {
+            reads.push(afterSeq)
+            return session.readChunks(stream, afterSeq, toSeq)
+          },
+          close: () => session.close(),
+        }
+      },
+    }
     this.#set = new ListenerSet({
       database: postgresDatabase(connectionString, 10_000),
-      store: {
-        async open() {
-          const session = await store.open()
-          return {
-            ...session,
-            readHead: (stream) => session.readHead(stream),
-            readChunks: (stream, afterSeq, toSeq) => {
-              reads.push(afterSeq)
-              return session.readChunks(stream, afterSeq, toSeq)
-            },
-            close: () => session.close(),
-          }
-        },
-      },
-      ...{ journal: store, chain: digestChain(), clock: systemClock },
+      ...{ store: counted, journal: counted, chain: digestChain(), clock: systemClock },
       tell: (news) => {
         if ('trouble' in news) this.troubles.push(news.trouble)
         else if ('began' in news) {
