@@ -98,6 +98,10 @@ t.test(
     }
     // The first page after the position is looked for; every other one begins where one has ended.
     t.ok(listening.reads.length - before <= batches + 1, `${listening.reads.length - before} reads`)
+    const shared = listening.reads.length
+    const late = await listening.listen({ after: at[0].messages[5].id })
+    await until(() => late.events().at(-1)?.id === at[0].events().at(-1)?.id)
+    t.equal(listening.reads.length, shared, 'what was read a moment ago is there for others')
     t.same(hanging.events(), [])
     hanging.isTaking = true
     listening.goOn(hanging)
