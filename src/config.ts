@@ -47,6 +47,12 @@ const schema = Type.Object({
   DAYBOOK_FEED_LISTENERS_MAX: Type.Integer({ default: 64, minimum: 1, maximum: 1000 }),
   DAYBOOK_FEED_HEARTBEAT_MS: Type.Integer({ default: 15_000, minimum: 10 }),
   DAYBOOK_FEED_STALL_MS: Type.Integer({ default: 30_000, minimum: 10 }),
+  DAYBOOK_WEBHOOK_KEY: Type.Optional(Type.String({ minLength: 1 })),
+  DAYBOOK_WEBHOOK_KEY_FILE: Type.Optional(Type.String({ minLength: 1 })),
+  DAYBOOK_WEBHOOK_PRIVATE: Type.Union([Type.Literal('refuse'), Type.Literal('allow')], {
+    default: 'refuse',
+  }),
+  DAYBOOK_WEBHOOK_TIMEOUT_MS: Type.Integer({ default: 10_000, minimum: 100, maximum: 60_000 }),
   DAYBOOK_SERVICER_NAME: Type.String({ default: 'Daybook', minLength: 1, maxLength: 140 }),
   DAYBOOK_SERVICER_BIC: Type.Optional(
     Type.String({ pattern: '^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$' }),
@@ -100,6 +106,7 @@ export interface Config {
     redis: { url: string; lengthMax: number } | undefined
     /** Of GET /v1/feed. Who takes nothing for `stallMs`, although there is something, is cut off. */
     feed: { listenersMax: number; heartbeatMs: number; stallMs: number }
+    webhooks: WebhookSettings
     /** Who keeps the accounts, as statements say; an ISO 9362 BIC. */
     servicer: { name: string; bic?: string }
     /** Whether this process follows the journal and keeps the read models. */
@@ -107,6 +114,15 @@ export interface Config {
     /** Undefined: no snapshots are made or used. */
     snapshots: SnapshotSettings | undefined
   }
+}
+
+export interface WebhookSettings {
+  /** Receivers' secrets are derived from it; absent: nothing is delivered, and none can be made. */
+  key: Buffer | undefined
+  /** Whether receivers may be on loopback and in private networks, and without TLS there. */
+  allowsPrivate: boolean
+  /** A receiver that takes longer to answer is taken not to. */
+  timeoutMs: number
 }
 
 /** Where snapshots go, when, and how many stay. */
@@ -163,6 +179,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
         heartbeatMs: env.DAYBOOK_FEED_HEARTBEAT_MS,
         stallMs: env.DAYBOOK_FEED_STALL_MS,
       },
+      webhooks: webhookSettings(env),
       servicer: {
         name: env.DAYBOOK_SERVICER_NAME,
         ...(env.DAYBOOK_SERVICER_BIC === undefined ? {} : { bic: env.DAYBOOK_SERVICER_BIC }),
@@ -203,6 +220,19 @@ function assertLoopback(host: string): void {
     )
   }
 }
+
+function webhookSettings(env: Static<typeof schema>): WebhookSettings {
+  const { DAYBOOK_WEBHOOK_KEY: value, DAYBOOK_WEBHOOK_KEY_FILE: file } = env
+  const isGiven = value !== undefined || file !== undefined
+  const key = isGiven ? Buffer.from(secretOf('DAYBOOK_WEBHOOK_KEY', value, file)) : undefined
+  if (key !== undefined && key.length < webhookKeyBytesMin) {
+    throw new ConfigError(`DAYBOOK_WEBHOOK_KEY has fewer than ${webhookKeyBytesMin} characters`)
+  }
+  const allowsPrivate = env.DAYBOOK_WEBHOOK_PRIVATE === 'allow'
+  return { key, allowsPrivate, timeoutMs: env.DAYBOOK_WEBHOOK_TIMEOUT_MS }
+}
+
+const webhookKeyBytesMin = 32
 
 function snapshotSettings(env: Static<typeof schema>): SnapshotSettings | undefined {
   if (env.DAYBOOK_SNAPSHOTS === 'off') return undefined

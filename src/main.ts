@@ -47,6 +47,7 @@ async function main(): Promise<void> {
         history: () => node.historyProgress,
         feed: () => node.feedGauges,
         redis: () => node.redisGauges,
+        webhooks: () => node.webhookGauges,
       }),
     },
     {

@@ -11,8 +11,10 @@ import type { Router } from './actors/router.js'
 import type { ShardGauges, ShardObserver } from './actors/shard-parts.js'
 import { type FeedSources, watchFeeds } from './history/feed/feed-metrics.js'
 import type { FollowerProgress } from './history/follower.js'
+import type { WebhookGauges } from './history/webhooks/dispatcher.js'
 import type { KeeperGauges } from './snapshots/keeper.js'
 import type { StartStatus } from './start-progress.js'
+import { watchWebhooks } from './webhook-metrics.js'
 
 /** A shard's metrics, kept in its own thread and collected from there as plain data. */
 export function shardMetrics(shard: number): {
@@ -126,16 +128,18 @@ export interface MetricsSources extends FeedSources {
   status?(): { phase: string } & StartStatus
   snapshots?(): KeeperGauges | undefined
   history?(): FollowerProgress | undefined
+  webhooks?(): WebhookGauges | undefined
 }
 
 export function serverMetrics(sources: MetricsSources): ServerMetrics {
-  const { router, status, snapshots, history } = sources
+  const { router, status, snapshots, history, webhooks } = sources
   const register = new Registry()
   collectDefaultMetrics({ register })
   if (status !== undefined) watchStart(register, status)
   if (snapshots !== undefined) watchSnapshots(register, snapshots)
   if (history !== undefined) watchHistory(register, history)
   watchFeeds(register, sources)
+  if (webhooks !== undefined) watchWebhooks(register, webhooks)
   const seconds = new Histogram({
     name: 'daybook_http_request_seconds',
     help: 'Time from the arrival of a request to its answer',

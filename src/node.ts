@@ -7,6 +7,7 @@ import type { RecoveryPlan } from './actors/shard-recovery.js'
 import { connectPeers, type ShardFault, ShardThread } from './actors/shard-thread.js'
 import type { SlotDigest } from './actors/slot-digests.js'
 import type { ServingParts } from './api/context.js'
+import type { WebhookAccess } from './api/webhook-access.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config, SnapshotSettings } from './config.js'
 import type { FeedListenerGauges } from './history/feed/feed-thread.js'
@@ -16,6 +17,9 @@ import type { FollowerProgress } from './history/follower.js'
 import { HistoryPool } from './history/history-pool.js'
 import { projectedPositions } from './history/history-store.js'
 import { HistoryThread } from './history/history-thread.js'
+import type { WebhookGauges } from './history/webhooks/dispatcher.js'
+import { ReceiverStore } from './history/webhooks/receiver-store.js'
+import { WebhookSender } from './history/webhooks/webhook-sender.js'
 import { archivedReader, archivedStore } from './journal/archived-store.js'
 import { digestChain } from './journal/digest.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './journal/embedded.js'
@@ -231,6 +235,8 @@ export class DaybookNode {
     this.#serving?.router.close()
     await this.#serving?.journal.close().catch(() => undefined)
     await this.#serving?.history?.close().catch(() => undefined)
+    await this.#serving?.webhooks?.store.close().catch(() => undefined)
+    this.#serving?.webhooks?.sender.close()
     await this.#stopPostgres()
     this.#enter('stopped')
   }
@@ -262,6 +268,9 @@ export class DaybookNode {
   /** Who listens to the feed; undefined until the node serves. */
   get feedGauges(): FeedListenerGauges | undefined {
     return this.#serving?.feed.gauges
+  /** How the delivery of webhooks is doing; undefined if this process delivers none. */
+  get webhookGauges(): WebhookGauges | undefined {
+    return this.#history?.webhooks
   }
 
   /** The metrics of every shard, as plain data. */
@@ -358,6 +367,7 @@ export class DaybookNode {
 
   #startHistory(connectionString: string): HistoryThread {
     const { process, book } = this.#config
+    const { key } = process.webhooks
     return new HistoryThread(
       {
         connectionString,
@@ -365,6 +375,7 @@ export class DaybookNode {
         digestKey: book.digestKey,
         archiveDirectory: process.archiveDirectory,
         redis: process.redis,
+        webhooks: key && { ...process.webhooks, key },
       },
       {
         onProjected: (positions) => this.#tellProjected(positions),
@@ -440,6 +451,19 @@ export class DaybookNode {
             onError: (error) => this.#log.warn({ err: error }, 'a connection for reading broke'),
           })
         : undefined,
+      webhooks: process.history ? this.#webhookAccess(connectionString) : undefined,
+    }
+  }
+
+  #webhookAccess(connectionString: string): WebhookAccess {
+    const { commitTimeoutMs, webhooks } = this.#config.process
+    const onError = (error: Error) =>
+      this.#log.warn({ err: error }, 'a connection for webhooks broke')
+    return {
+      store: new ReceiverStore(connectionString, { timeoutMs: commitTimeoutMs, onError }),
+      sender: new WebhookSender(webhooks),
+      key: webhooks.key,
+      policy: webhooks,
     }
   }
 

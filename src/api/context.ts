@@ -8,6 +8,7 @@ import type { HistoryPool } from '../history/history-pool.js'
 import type { JournalReader } from '../journal/reader.js'
 import { keyOf } from '../key.js'
 import { ApiError } from './errors.js'
+import type { WebhookAccess } from './webhook-access.js'
 
 /** What the routes work with. */
 export interface ApiParts {
@@ -26,6 +27,8 @@ export interface ServingParts {
   feed: FeedThread
   /** The read models; undefined if this process keeps none. */
   history: HistoryPool | undefined
+  /** Undefined if this process delivers none. */
+  webhooks?: WebhookAccess | undefined
 }
 
 /** Until credentials exist there is one tenant and one principal. */

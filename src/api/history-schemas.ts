@@ -33,12 +33,12 @@ const Moment = Type.String({
 })
 
 /** Query strings carry text: the number is read from it. */
-const Limit = Type.String({
+export const Limit = Type.String({
   pattern: '^[1-9]\\d{0,3}$',
   description: `How many at most: 1 to ${limitMax}; ${limitDefault} if it is not given`,
 })
 
-const Cursor = Type.String({
+export const Cursor = Type.String({
   minLength: 1,
   maxLength: cursorLengthMax,
   pattern: '^[A-Za-z0-9_-]+$',

@@ -27,6 +27,7 @@ export const openapiOptions: FastifyDynamicSwaggerOptions = {
         name: 'history',
         description: 'What has happened, read from models that follow the journal',
       },
+      { name: 'webhooks', description: 'Who is told of events; see docs/webhooks.md' },
       { name: 'system', description: 'For whoever operates the server' },
     ],
   },

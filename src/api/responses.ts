@@ -63,7 +63,7 @@ const anyRequest: ErrorCode[] = [
   'overloaded',
   'internal_error',
 ]
-const body: ErrorCode[] = [
+export const bodyFailures: ErrorCode[] = [
   'malformed_json',
   'malformed_body',
   'duplicate_field',
@@ -73,7 +73,7 @@ const body: ErrorCode[] = [
 const shard: ErrorCode[] = ['not_ready', 'journal_unavailable']
 const read: ErrorCode[] = [...shard, 'position_not_reached']
 const write: ErrorCode[] = [
-  ...body,
+  ...bodyFailures,
   ...shard,
   'outcome_unknown',
   'memory_limit_reached',
@@ -111,7 +111,11 @@ const holdStates: ErrorCode[] = [
   'hold_expired',
 ]
 
-const described = <T extends TSchema>(schema: T, description: string, headers?: object): T => ({
+export const described = <T extends TSchema>(
+  schema: T,
+  description: string,
+  headers?: object,
+): T => ({
   ...schema,
   'x-response-description': description,
   ...(headers && { headers }),
@@ -120,7 +124,7 @@ const described = <T extends TSchema>(schema: T, description: string, headers?: 
 const retryAfter = {
   'Retry-After': { type: 'integer', description: 'Seconds after which to try again' },
 }
-const replayedHeader = {
+export const replayedHeader = {
   'Idempotent-Replayed': { type: 'string', enum: ['true'], description: 'Nothing was done now' },
 }
 
@@ -128,7 +132,7 @@ const replayedHeader = {
  * The failures of a route under their statuses, each with its codes. To the types they are `4xx`
  * and `5xx`, as handlers throw them and never return them.
  */
-function failures(codes: ErrorCode[]): { '4xx': typeof Failure; '5xx': typeof Failure } {
+export function failures(codes: ErrorCode[]): { '4xx': typeof Failure; '5xx': typeof Failure } {
   const byStatus = new Map<number, ErrorCode[]>()
   for (const code of [...anyRequest, ...codes]) {
     const { status } = errorKinds[code]
@@ -173,7 +177,7 @@ export const accountRead = {
 export const accountChanged = {
   200: described(AccountAnswer, 'The account with its changes, durable'),
   ...failures([
-    ...body,
+    ...bodyFailures,
     ...shard,
     'outcome_unknown',
     'account_not_found',
@@ -294,7 +298,7 @@ export const transactionsListed = { 200: transactionsPage, ...failures(history) 
 
 export const transactionsFound = {
   200: transactionsPage,
-  ...failures([...body, ...history, 'too_many_decimals']),
+  ...failures([...bodyFailures, ...history, 'too_many_decimals']),
 }
 
 const Phase = Type.Object({

@@ -29,6 +29,8 @@ import { type SystemParts, systemRoutes } from './system.js'
 import { transactionSearchRoutes } from './transaction-search.js'
 import { transactionRoutes } from './transactions.js'
 import { trialBalanceRoutes } from './trial-balance.js'
+import { webhookDeliveryRoutes } from './webhook-deliveries.js'
+import { webhookRoutes } from './webhooks.js'
 
 export interface ServerOptions {
   logger: FastifyBaseLogger | undefined
@@ -107,6 +109,8 @@ export async function buildServer(
   await app.register(transactionSearchRoutes, { parts })
   await app.register(trialBalanceRoutes, { parts })
   await app.register(feedRoutes, { parts })
+  await app.register(webhookRoutes, { parts })
+  await app.register(webhookDeliveryRoutes, { parts })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   return app as unknown as FastifyInstance
 }

@@ -124,6 +124,26 @@ const otherKinds = {
     transient: true,
     meaning: 'the read models are not there, or are being built; postings go on',
   },
+  webhook_not_found: {
+    status: 404,
+    transient: false,
+    meaning: 'there is no such webhook',
+  },
+  webhook_limit_reached: {
+    status: 422,
+    transient: false,
+    meaning: 'there are as many webhooks as there may be',
+  },
+  webhooks_not_configured: {
+    status: 422,
+    transient: false,
+    meaning: 'the server has no key to sign webhooks with; see docs/webhooks.md',
+  },
+  webhooks_unavailable: {
+    status: 503,
+    transient: true,
+    meaning: 'the webhooks cannot be reached, or this server delivers none; postings go on',
+  },
   history_behind: {
     status: 503,
     transient: true,

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads'
 import type { FeedGauges } from './feed/redis-feed.js'
 import type { FollowerProgress } from './follower.js'
 import type { HistoryNews, HistoryTask } from './history-worker.js'
+import type { WebhookGauges } from './webhooks/dispatcher.js'
 
 export interface HistoryListener {
   /** How far the read models have come, whoever writes them; they can be read. */
@@ -21,6 +22,7 @@ export class HistoryThread {
   #worker: Worker
   #progress: FollowerProgress | undefined
   #redisGauges: FeedGauges[] = []
+  #webhooks: WebhookGauges | undefined
   #isStopping = false
 
   constructor(task: HistoryTask, listener: HistoryListener) {
@@ -37,6 +39,9 @@ export class HistoryThread {
   /** How the delivery into Redis was doing a moment ago, stream by stream. */
   get redisGauges(): readonly FeedGauges[] {
     return this.#redisGauges
+  /** How the delivery of webhooks was a moment ago; undefined while this process delivers none. */
+  get webhooks(): WebhookGauges | undefined {
+    return this.#webhooks
   }
 
   /** Ends it at once: what it has half written does not count, and is written again. */
@@ -62,6 +67,8 @@ export class HistoryThread {
       }
       if ('redis' in news) {
         this.#redisGauges = news.redis
+      if ('webhooks' in news) {
+        this.#webhooks = news.webhooks
         return
       }
       if ('trouble' in news) this.#progress = undefined
@@ -71,6 +78,7 @@ export class HistoryThread {
     worker.on('exit', () => {
       this.#progress = undefined
       this.#redisGauges = []
+      this.#webhooks = undefined
       setTimeout(() => {
         if (!this.#isStopping) this.#worker = this.#start()
       }, restartMs).unref()

@@ -8,6 +8,8 @@ import { runRedisFeed } from './feed/run-redis-feed.js'
 import type { FollowerProgress } from './follower.js'
 import { historyDatabase } from './history-database.js'
 import { runFollower } from './run-follower.js'
+import type { WebhookGauges } from './webhooks/dispatcher.js'
+import { deliverWebhooks } from './webhooks/run-webhooks.js'
 
 /** What the thread needs to know; plain data. */
 export interface HistoryTask {
@@ -18,6 +20,8 @@ export interface HistoryTask {
   archiveDirectory: string | undefined
   /** Where events are delivered to. */
   redis: { url: string; lengthMax: number } | undefined
+  /** How webhooks are delivered. */
+  webhooks: { key: Uint8Array; allowsPrivate: boolean; timeoutMs: number } | undefined
 }
 
 export type HistoryNews =
@@ -27,11 +31,13 @@ export type HistoryNews =
   /** The follower has stopped, and tries again. */
   | { trouble: string }
   /** Of the feed into Redis. */
+  | { webhooks: WebhookGauges | undefined }
+  /** Of the feed. */
   | { warning: string }
   | { redis: FeedGauges[] }
 
 /** Entry of the thread that follows the journal for the whole process. */
-const { connectionString, timeoutMs, digestKey, archiveDirectory, redis } =
+const { connectionString, timeoutMs, digestKey, archiveDirectory, redis, webhooks } =
   workerData as HistoryTask
 const port = parentPort
 if (port === null) throw new Error('this file is the entry of a worker thread')
@@ -54,6 +60,13 @@ if (redis !== undefined) {
   void runRedisFeed(database, feedParts, { ...redis, timeoutMs }, (gauges) =>
     tell({ redis: gauges }),
   )
+}
+if (webhooks !== undefined) {
+  const listener = { onTrouble: (message: string) => tell({ warning: message }) }
+  const place = { connectionString, connectTimeoutMs: timeoutMs, archiveDirectory }
+  const { chain, clock } = parts
+  const onGauges = (gauges: WebhookGauges | undefined) => tell({ webhooks: gauges })
+  void deliverWebhooks(webhooks, { place, chain, clock, listener }, onGauges)
 }
 await runFollower(
   { ...parts, database },
