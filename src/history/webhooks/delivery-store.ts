@@ -148,9 +148,10 @@ async function saveAttempts(connection: Queries, notes: TakenNotes['attempts']):
      select n.receiver, to_timestamp(n.at / 1000), n.first_event, n.last_event, n.events, n.attempt,
        n.outcome, n.status, n.error, n.duration_ms
      from unnest($1::uuid[], $2::double precision[], $3::text[], $4::text[], $5::int[], $6::int[],
-       $7::text[], $8::int[], $9::text[], $10::int[]) n
-       (receiver, at, first_event, last_event, events, attempt, outcome, status, error, duration_ms)
-     join daybook_webhooks.receiver r on r.id = n.receiver`,
+       $7::text[], $8::int[], $9::text[], $10::int[]) with ordinality n
+       (receiver, at, first_event, last_event, events, attempt, outcome, status, error, duration_ms,
+        place)
+     join daybook_webhooks.receiver r on r.id = n.receiver order by n.place`,
     [
       notes.map(({ receiver }) => receiver),
       notes.map(({ atMs }) => atMs),

@@ -142,7 +142,7 @@ export class Dispatcher {
 
   /** Ends everything at once. */
   close(): void {
-    for (const delivery of this.#deliveries.values()) void delivery.stop()
+    for (const delivery of this.#deliveries.values()) delivery.abandon()
     this.#connection.close()
     this.#session.close()
   }
@@ -168,11 +168,12 @@ export class Dispatcher {
     const active = new Map(
       this.#receivers.filter(({ state }) => state === 'active').map((each) => [each.id, each]),
     )
-    const ended = [...this.#deliveries.values()].filter(
-      ({ receiver }) => JSON.stringify(active.get(receiver.id)) !== JSON.stringify(receiver),
-    )
-    await Promise.all(ended.map((delivery) => delivery.stop()))
-    for (const { receiver } of ended) this.#deliveries.delete(receiver.id)
+    for (const [id, delivery] of this.#deliveries) {
+      const isAsItWas = JSON.stringify(active.get(id)) === JSON.stringify(delivery.receiver)
+      if (isAsItWas || delivery.isEnding) continue
+      // Nobody else waits for its last answers; until they are noted it does not begin again.
+      void delivery.stop().then(() => this.#deliveries.delete(id))
+    }
     await this.#save()
     for (const receiver of active.values()) {
       if (!this.#deliveries.has(receiver.id)) await this.#begin(receiver)

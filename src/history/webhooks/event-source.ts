@@ -28,6 +28,9 @@ export interface EventWindow {
   digest: Buffer | undefined
 }
 
+/** What a delivery needs of an {@link EventSource}. */
+export type EventReader = Pick<EventSource, 'next' | 'headOf' | 'keptAfter'>
+
 /** Most receivers are at the end of their streams, and read the same windows. */
 const windowsKeptMax = 8
 
@@ -115,7 +118,9 @@ export class EventSource {
     })
     for await (const batch of tail) {
       const known = this.#streams.get(stream)
-      if (known !== undefined) known.head = Math.max(known.head, batch.head)
+      // Who waits at the head that was known would not hear of it from the next look either.
+      if (known !== undefined && known.head < batch.head)
+        this.note([{ ...known, head: batch.head }])
       return { events: batch.events, seq: batch.seq, digest: batch.digest }
     }
     return undefined

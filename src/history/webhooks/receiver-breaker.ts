@@ -32,18 +32,17 @@ export const breakerPolicy: BreakerPolicy = {
 }
 
 type Send = () => Promise<Outcome>
+type Judge = (outcome: Outcome) => boolean
 
 export class ReceiverBreaker {
-  readonly #circuit: CircuitBreaker<[send: Send, isProbe: boolean], Outcome>
+  readonly #circuit: CircuitBreaker<[send: Send, isFailure: Judge], Outcome>
   readonly #closed = new Bell()
 
   constructor(probe: Send, policy: BreakerPolicy) {
     this.#circuit = new CircuitBreaker(
-      async (send, isProbe) => {
+      async (send, isFailure) => {
         const outcome = await send()
-        // Who refuses a probe is there all the same.
-        const isFailure = outcome.kind === 'failed' || (outcome.kind === 'refused' && !isProbe)
-        if (isFailure) throw new FailedAttempt(outcome)
+        if (isFailure(outcome)) throw new FailedAttempt(outcome)
         return outcome
       },
       {
@@ -57,7 +56,9 @@ export class ReceiverBreaker {
         enableSnapshots: false,
       },
     )
-    this.#circuit.on('halfOpen', () => void this.#attempt(probe, true))
+    // Who refuses a probe is there all the same.
+    const isAway: Judge = ({ kind }) => kind === 'failed'
+    this.#circuit.on('halfOpen', () => void this.attempt(probe, isAway))
     this.#circuit.on('close', () => this.#closed.ring())
   }
 
@@ -71,23 +72,19 @@ export class ReceiverBreaker {
   }
 
   /** What `send` came to; undefined if it was not called, because the breaker is open. */
-  attempt(send: Send): Promise<Outcome | undefined> {
-    return this.#attempt(send, false)
-  }
-
-  /** Ends its timers. */
-  stop(): void {
-    this.#circuit.shutdown()
-  }
-
-  async #attempt(send: Send, isProbe: boolean): Promise<Outcome | undefined> {
+  async attempt(send: Send, isFailure: Judge): Promise<Outcome | undefined> {
     try {
-      return await this.#circuit.fire(send, isProbe)
+      return await this.#circuit.fire(send, isFailure)
     } catch (error) {
       if (error instanceof FailedAttempt) return error.outcome
       if (CircuitBreaker.isOurError(error as Error)) return undefined
       throw error
     }
+  }
+
+  /** Ends its timers. */
+  stop(): void {
+    this.#circuit.shutdown()
   }
 }
 

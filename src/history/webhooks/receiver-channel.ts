@@ -34,17 +34,23 @@ export class ReceiverChannel {
   readonly receiver: Receiver
   readonly parts: ChannelParts
   readonly #breaker: ReceiverBreaker
-  readonly #signal: AbortSignal
+  readonly #ending: AbortSignal
+  readonly #abandoned: AbortSignal
   #quietUntilMs = 0
   #isGone = false
 
-  /** Sends nothing once the signal aborts. */
-  constructor(receiver: Receiver, parts: ChannelParts, signal: AbortSignal) {
+  /** Sends nothing more once `ending` aborts; what is under way goes on, unless it is `abandoned`. */
+  constructor(
+    receiver: Receiver,
+    parts: ChannelParts,
+    { ending, abandoned }: { ending: AbortSignal; abandoned: AbortSignal },
+  ) {
     this.receiver = receiver
     this.parts = parts
-    this.#signal = signal
+    this.#ending = ending
+    this.#abandoned = abandoned
     this.#breaker = new ReceiverBreaker(() => this.#probe(), parts.breaker)
-    signal.addEventListener('abort', () => this.#breaker.stop(), { once: true })
+    ending.addEventListener('abort', () => this.#breaker.stop(), { once: true })
   }
 
   get isOpen(): boolean {
@@ -54,19 +60,25 @@ export class ReceiverChannel {
   /** Resolves when something may be sent, or with false when nothing ever will. */
   async isReady(): Promise<boolean> {
     const { clock } = this.parts
-    while (!this.#signal.aborted && !this.#isGone) {
-      await this.#breaker.closed(this.#signal)
+    while (!this.#ending.aborted && !this.#isGone) {
+      await this.#breaker.closed(this.#ending)
       const quietMs = this.#quietUntilMs - clock.monotonic()
       if (quietMs <= 0) break
-      await pause(clock, quietMs, this.#signal)
+      await pause(clock, quietMs, this.#ending)
     }
-    return !this.#signal.aborted && !this.#isGone
+    return !this.#ending.aborted && !this.#isGone
   }
 
   /** What became of a request with these events; undefined if it was not sent, or not waited for. */
   async send(events: readonly WebhookEvent[], attempt: number): Promise<Outcome | undefined> {
-    const outcome = await this.#breaker.attempt(() => this.#send(events, attempt))
-    return this.#signal.aborted ? undefined : outcome
+    if (this.#ending.aborted || this.#isGone) return undefined
+    // Of several, one may be to blame; the others are delivered yet.
+    const isAlone = events.length === 1
+    const outcome = await this.#breaker.attempt(
+      () => this.#send(events, attempt),
+      ({ kind }) => kind === 'failed' || (kind === 'refused' && isAlone),
+    )
+    return this.#abandoned.aborted ? undefined : outcome
   }
 
   async #probe(): Promise<Outcome> {
@@ -81,13 +93,13 @@ export class ReceiverChannel {
     const nowMs = clock.now()
     const request = webhookRequest(receiver, events, { key, nowMs })
     const outcome = await sender
-      .send(receiver.url, request, this.#signal)
+      .send(receiver.url, request, this.#abandoned)
       .then((answer) => outcomeOf(answer, clock.now()))
       .catch((error: Error) => {
         if (error instanceof SendError) return outcomeOfError(error)
         throw error
       })
-    if (this.#signal.aborted) return outcome
+    if (this.#abandoned.aborted) return outcome
     this.#note(events, outcome, { attempt, atMs: nowMs, durationMs: clock.monotonic() - beganMs })
     return outcome
   }

@@ -1,12 +1,12 @@
 import { Bell } from './bell.js'
 import type { Letter } from './delivery-store.js'
-import type { EventSource, StreamHead, StreamPlace } from './event-source.js'
+import type { EventReader, StreamHead, StreamPlace } from './event-source.js'
 import type { Receiver } from './receiver.js'
 import { type ChannelParts, ReceiverChannel } from './receiver-channel.js'
 import { type DeliveryListener, StreamDelivery } from './stream-delivery.js'
 
 export interface ReceiverDeliveryParts extends ChannelParts {
-  source: EventSource
+  source: EventReader
   listener: DeliveryListener
 }
 
@@ -19,7 +19,8 @@ export class ReceiverDelivery {
   readonly receiver: Receiver
   readonly #parts: ReceiverDeliveryParts
   readonly #channel: ReceiverChannel
-  readonly #abort = new AbortController()
+  readonly #ending = new AbortController()
+  readonly #abandoned = new AbortController()
   readonly #generations: StreamDelivery[][]
   readonly #run: Promise<void>
   #letters: Letter[] = []
@@ -35,7 +36,10 @@ export class ReceiverDelivery {
   ) {
     this.receiver = receiver
     this.#parts = parts
-    this.#channel = new ReceiverChannel(receiver, parts, this.#abort.signal)
+    this.#channel = new ReceiverChannel(receiver, parts, {
+      ending: this.#ending.signal,
+      abandoned: this.#abandoned.signal,
+    })
     this.#generations = byGeneration(streams).map((generation) =>
       generation.map(({ stream }) => {
         const place = places.find((each) => each.stream === stream)
@@ -67,20 +71,30 @@ export class ReceiverDelivery {
     if (fresh.length > 0) this.#mail.ring()
   }
 
-  /** Ends it, whatever is under way. */
+  get isEnding(): boolean {
+    return this.#ending.signal.aborted
+  }
+
+  /** Ends it when what is under way has been answered, which takes as long as that may. */
   async stop(): Promise<void> {
-    this.#abort.abort()
+    this.#ending.abort()
     await this.#run
+  }
+
+  /** Ends it at once. Whatever is under way is delivered again. */
+  abandon(): void {
+    this.#abandoned.abort()
+    this.#ending.abort()
   }
 
   async #deliver(): Promise<void> {
     for (const generation of this.#generations) {
-      await Promise.all(generation.map((stream) => stream.run(this.#abort.signal)))
+      await Promise.all(generation.map((stream) => stream.run(this.#ending.signal)))
     }
   }
 
   async #resend(): Promise<void> {
-    const { signal } = this.#abort
+    const { signal } = this.#ending
     while (!signal.aborted) {
       const [letter] = this.#letters
       if (letter === undefined) await this.#mail.wait(signal)

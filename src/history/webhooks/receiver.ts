@@ -45,7 +45,7 @@ export const receiverColumns = `id, tenant, url, description, types, accounts, b
 
 export interface ReceiverRow {
   id: string
-  tenant: number
+  tenant: string
   url: string
   description: string | null
   types: string[] | null
@@ -60,9 +60,10 @@ export interface ReceiverRow {
 }
 
 export function receiverFrom(row: ReceiverRow): Receiver {
-  const { id, tenant, url, state, generation } = row
+  const { id, url, state, generation } = row
   return {
-    ...{ id, tenant, url, state, generation },
+    ...{ id, url, state, generation },
+    tenant: Number(row.tenant),
     description: row.description ?? undefined,
     types: row.types ?? undefined,
     accounts: row.accounts ?? undefined,

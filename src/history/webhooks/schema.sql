@@ -7,7 +7,7 @@ create table daybook_webhooks.about (version int not null);
 
 create table daybook_webhooks.receiver (
   id uuid primary key,
-  tenant int not null,
+  tenant bigint not null,
   url text not null,
   description text,
   -- Types and accounts of the events that it wants; null: all.

@@ -1,5 +1,5 @@
 import { pause } from '../feed/stream-tail.js'
-import type { EventSource, EventWindow, StreamPlace } from './event-source.js'
+import type { EventReader, EventWindow, StreamPlace } from './event-source.js'
 import type { Outcome } from './outcome.js'
 import { wants } from './receiver.js'
 import type { ReceiverChannel } from './receiver-channel.js'
@@ -34,7 +34,7 @@ const damagePauseMs = 5000
  */
 export class StreamDelivery {
   readonly #channel: ReceiverChannel
-  readonly #source: EventSource
+  readonly #source: EventReader
   readonly #listener: DeliveryListener
   #place: StreamPlace
   /** Events of the next request at most. */
@@ -44,7 +44,7 @@ export class StreamDelivery {
 
   constructor(
     place: StreamPlace,
-    parts: { channel: ReceiverChannel; source: EventSource; listener: DeliveryListener },
+    parts: { channel: ReceiverChannel; source: EventReader; listener: DeliveryListener },
   ) {
     this.#place = place
     this.#channel = parts.channel

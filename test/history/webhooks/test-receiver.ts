@@ -13,7 +13,11 @@ export interface ReceivedRequest {
 }
 
 /** A status, with headers perhaps; no answer at all; or a connection that is cut. */
-export type TestAnswer = number | { status: number; headers: Record<string, string> } | 'hang' | 'cut'
+export type TestAnswer =
+  | number
+  | { status: number; headers: Record<string, string> }
+  | 'hang'
+  | 'cut'
 
 /** A real receiver on a port of its own, which answers as the test wants, 200 unless it says. */
 export class TestReceiver {
@@ -80,7 +84,8 @@ export class TestReceiver {
       response.destroy()
       return
     }
-    const { status, headers } = typeof answer === 'number' ? { status: answer, headers: {} } : answer
+    const { status, headers } =
+      typeof answer === 'number' ? { status: answer, headers: {} } : answer
     if (status >= 200 && status < 300) this.accepted.push(request)
     response.writeHead(status, headers).end('what it says is read by nobody')
   }

@@ -1,5 +1,9 @@
 import { type Clock, systemClock } from '../../../src/clock.js'
-import { Dispatcher, type DispatcherParts, type WebhookGauges } from '../../../src/history/webhooks/dispatcher.js'
+import {
+  Dispatcher,
+  type DispatcherParts,
+  type WebhookGauges,
+} from '../../../src/history/webhooks/dispatcher.js'
 import type { Receiver } from '../../../src/history/webhooks/receiver.js'
 import { type NewReceiver, ReceiverStore } from '../../../src/history/webhooks/receiver-store.js'
 import { WebhookSender } from '../../../src/history/webhooks/webhook-sender.js'
@@ -11,7 +15,8 @@ import type { FeedJournal } from '../feed/journal-fixture.js'
 import type { TestReceiver } from './test-receiver.js'
 
 export const key = Buffer.from('a key of the server that has more than 32 characters')
-export const tenant = 1
+/** Of the records of the fixtures. */
+export const tenant = 4_000_000_000
 
 /** A dispatcher that runs in this process, and what it says. */
 export interface RunningDispatcher {
@@ -104,8 +109,7 @@ export function hurriedClock(): Clock & { delaysMs: number[] } {
 
 /** Waits until a receiver has taken all events, and each of them once and in order. */
 export async function hasAll(receiver: TestReceiver, ids: readonly string[]): Promise<void> {
-  await until(() => receiver.ids.length >= ids.length)
-  if (JSON.stringify(receiver.ids) !== JSON.stringify(ids)) {
-    throw new Error(`it has ${receiver.ids.join(' ')} instead of ${ids.join(' ')}`)
-  }
+  const wrong = () => new Error(`it has ${receiver.ids.join(' ')} instead of ${ids.join(' ')}`)
+  await until(() => receiver.ids.length >= ids.length).catch(() => Promise.reject(wrong()))
+  if (JSON.stringify(receiver.ids) !== JSON.stringify(ids)) throw wrong()
 }
