@@ -25,6 +25,9 @@ export class TestReceiver {
   readonly requests: ReceivedRequest[] = []
   /** Requests that were answered with 2xx. */
   readonly accepted: ReceivedRequest[] = []
+  /** What was in them, and their ids, but for tests. */
+  readonly events: WebhookEvent[] = []
+  readonly ids: string[] = []
   readonly #server: Server
   #port = 0
 
@@ -52,16 +55,6 @@ export class TestReceiver {
     return `http://127.0.0.1:${this.#port}/hook`
   }
 
-  /** Ids of the events that it has taken, without those of tests. */
-  get ids(): string[] {
-    return this.events.map(({ id }) => id)
-  }
-
-  get events(): WebhookEvent[] {
-    const events = this.accepted.flatMap((request) => request.events)
-    return events.filter(({ type }) => type !== 'webhook.test')
-  }
-
   /** Listens, again after `close` on the same port. */
   async listen(): Promise<void> {
     this.#server.listen(this.#port, '127.0.0.1')
@@ -86,8 +79,17 @@ export class TestReceiver {
     }
     const { status, headers } =
       typeof answer === 'number' ? { status: answer, headers: {} } : answer
-    if (status >= 200 && status < 300) this.accepted.push(request)
+    if (status >= 200 && status < 300) this.#accept(request)
     response.writeHead(status, headers).end('what it says is read by nobody')
+  }
+
+  #accept(request: ReceivedRequest): void {
+    this.accepted.push(request)
+    for (const event of request.events) {
+      if (event.type === 'webhook.test') continue
+      this.events.push(event)
+      this.ids.push(event.id)
+    }
   }
 }
 
