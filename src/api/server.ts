@@ -30,6 +30,7 @@ import { transactionSearchRoutes } from './transaction-search.js'
 import { transactionRoutes } from './transactions.js'
 import { trialBalanceRoutes } from './trial-balance.js'
 import { webhookDeliveryRoutes } from './webhook-deliveries.js'
+import { webhookTestRoutes } from './webhook-test.js'
 import { webhookRoutes } from './webhooks.js'
 
 export interface ServerOptions {
@@ -110,6 +111,7 @@ export async function buildServer(
   await app.register(trialBalanceRoutes, { parts })
   await app.register(feedRoutes, { parts })
   await app.register(webhookRoutes, { parts })
+  await app.register(webhookTestRoutes, { parts })
   await app.register(webhookDeliveryRoutes, { parts })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   return app as unknown as FastifyInstance

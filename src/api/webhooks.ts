@@ -1,13 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
 import { urlProblem } from '../history/webhooks/address-guard.js'
-import { type Outcome, outcomeOf, outcomeOfError } from '../history/webhooks/outcome.js'
 import type { Receiver } from '../history/webhooks/receiver.js'
 import { type NewReceiver, receiversOfTenantMax } from '../history/webhooks/receiver-store.js'
-import { testEvent } from '../history/webhooks/webhook-event.js'
-import { SendError } from '../history/webhooks/webhook-sender.js'
-import { secretText, webhookRequest, webhookSecret } from '../history/webhooks/webhook-signature.js'
-import { formatKey, newKeyText } from '../key.js'
+import { secretText, webhookSecret } from '../history/webhooks/webhook-signature.js'
+import { formatKey } from '../key.js'
 import { type ApiParts, contextOf } from './context.js'
 import { ApiError, invalidField } from './errors.js'
 import { KeyText } from './schemas.js'
@@ -28,7 +25,6 @@ import {
   webhookRemoved,
   webhookRotated,
   webhooksListed,
-  webhookTested,
 } from './webhook-responses.js'
 import {
   batchMaxDefault,
@@ -40,16 +36,11 @@ import {
 const Params = Type.Object({ id: KeyText })
 type ShownWebhook = Static<typeof WebhookAnswer>['data']
 
-/** Tests under way; each waits for a receiver as long as a delivery does. */
-const testsMax = 8
-
 /** `/v1/webhooks`: who is told of events, and by which URL. */
 export const webhookRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async (
   app,
   { parts },
 ) => {
-  let tests = 0
-
   app.post(
     '/v1/webhooks',
     {
@@ -191,33 +182,6 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = asy
       })
     },
   )
-
-  app.post(
-    '/v1/webhooks/:id/test',
-    {
-      schema: {
-        summary: 'Send a webhook an event of the type webhook.test',
-        operationId: 'testWebhook',
-        tags: ['webhooks'],
-        params: Params,
-        response: webhookTested,
-      },
-    },
-    async (request) => {
-      const { tenant } = contextOf(request)
-      return await withWebhooks(parts, async (access) => {
-        const key = webhookKeyOf(access)
-        const receiver = await receiverOf(access, tenant, request.params.id)
-        if (tests >= testsMax) throw new ApiError('overloaded', 'too many tests are under way')
-        tests += 1
-        try {
-          return { data: await tested(parts, access, receiver, key), meta: {} }
-        } finally {
-          tests -= 1
-        }
-      })
-    },
-  )
 }
 
 function newReceiver(
@@ -263,29 +227,6 @@ function limitReached(): ApiError {
     `there are ${receiversOfTenantMax} webhooks already, which is all there may be`,
   )
 }
-
-async function tested(
-  parts: ApiParts,
-  { sender }: WebhookAccess,
-  receiver: Receiver,
-  key: Buffer,
-): Promise<Omit<Outcome, 'kind'> & { outcome: Outcome['kind']; durationMs: number }> {
-  const { clock } = parts
-  const event = testEvent(receiver.tenant, newKeyText(), clock.now())
-  const signed = webhookRequest(receiver, [event], { key, nowMs: clock.now() })
-  const beganMs = clock.monotonic()
-  const { kind, status, error } = await sender
-    .send(receiver.url, signed, forEver)
-    .then((answer) => outcomeOf(answer, clock.now()))
-    .catch((fault: Error) => {
-      if (fault instanceof SendError) return outcomeOfError(fault)
-      throw fault
-    })
-  return { outcome: kind, status, error, durationMs: Math.round(clock.monotonic() - beganMs) }
-}
-
-/** The sender has a deadline of its own. */
-const forEver = new AbortController().signal
 
 function withSecret(receiver: Receiver, key: Buffer): ShownWebhook & { secret: string } {
   return { ...shownWebhook(receiver), secret: secretText(webhookSecret(key, receiver)) }
