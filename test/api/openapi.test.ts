@@ -28,6 +28,7 @@ for (const [name, text] of Object.entries(pages)) {
 
 t.test('every route is in the document', async (t) => {
   t.same(operations.map(({ name }) => name).sort(), [
+    'DELETE /v1/webhooks/{id}',
     'GET /health',
     'GET /metrics',
     'GET /ready',
@@ -42,7 +43,12 @@ t.test('every route is in the document', async (t) => {
     'GET /v1/system/digest',
     'GET /v1/transactions',
     'GET /v1/transactions/{id}',
+    'GET /v1/webhooks',
+    'GET /v1/webhooks/{id}',
+    'GET /v1/webhooks/{id}/dead-letters',
+    'GET /v1/webhooks/{id}/deliveries',
     'PATCH /v1/accounts/{id}',
+    'PATCH /v1/webhooks/{id}',
     'POST /v1/accounts',
     'POST /v1/accounts/search',
     'POST /v1/transactions',
@@ -51,6 +57,11 @@ t.test('every route is in the document', async (t) => {
     'POST /v1/transactions/{id}/post',
     'POST /v1/transactions/{id}/reverse',
     'POST /v1/transactions/{id}/void',
+    'POST /v1/webhooks',
+    'POST /v1/webhooks/{id}/dead-letters/discard',
+    'POST /v1/webhooks/{id}/dead-letters/resend',
+    'POST /v1/webhooks/{id}/rotate',
+    'POST /v1/webhooks/{id}/test',
   ])
 })
 
