@@ -41,22 +41,22 @@ async function openapiDocument(): Promise<object> {
 const widthMax = 100
 
 /** JSON as the formatter of this repository wants it: lists of plain values on one line if they fit. */
-function formatJson(value: unknown, indent: string): string {
+function formatJson(value: unknown, indent: string, nameLength = 0): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   const inner = `${indent}  `
   if (Array.isArray(value)) {
     const entries = value.map((entry) => formatJson(entry, inner))
     const line = `[${entries.join(', ')}]`
-    // The name before the list takes room, too; what is left is rarely that close.
     const plain = value.every((entry) => typeof entry !== 'object')
-    if (plain && indent.length + line.length <= widthMax) return line
+    if (plain && indent.length + nameLength + line.length < widthMax) return line
     return `[\n${entries.map((entry) => inner + entry).join(',\n')}\n${indent}]`
   }
   const fields = Object.entries(value).filter(([, entry]) => entry !== undefined)
   if (fields.length === 0) return '{}'
-  const lines = fields.map(
-    ([name, entry]) => `${inner}${JSON.stringify(name)}: ${formatJson(entry, inner)}`,
-  )
+  const lines = fields.map(([name, entry]) => {
+    const start = `${JSON.stringify(name)}: `
+    return `${inner}${start}${formatJson(entry, inner, start.length)}`
+  })
   return `{\n${lines.join(',\n')}\n${indent}}`
 }
 

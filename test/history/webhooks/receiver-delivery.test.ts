@@ -19,11 +19,16 @@ const receiver: Receiver = {
 
 t.test('streams of a generation go side by side, generations one after the other', async (t) => {
   const { delivery, sent, notes } = start(t, {
-    streams: [...[head(1, 1, 5), head(2, 1, 7)], ...[head(3, 2, 4), head(4, 2, 4)]],
-    send: async () => ({ status: 200, retryAfter: undefined }),
+    streams: [head(1, 1, 5), head(2, 1, 7), head(3, 2, 4), head(4, 2, 4)],
+    send: async () => {
+      // Everybody who could send does.
+      await new Promise(setImmediate)
+      return { status: 200, retryAfter: undefined }
+    },
   })
   await until(() => delivery.lag === 0)
   const streams = sent.map((id) => Number(id.split('-')[0]))
+  t.same(new Set(streams.slice(0, 4)), new Set([1, 2]), 'side by side')
   t.ok(Math.max(...streams.slice(0, 12)) <= 2)
   t.ok(Math.min(...streams.slice(12)) >= 3)
   t.equal(sent.length, 20)
@@ -55,6 +60,32 @@ t.test('what was sent and not noted at the end is not noted later', async (t) =>
   answer()
   t.equal(notes.isEmpty, true)
 })
+
+t.test(
+  'a letter that the database still has is not sent again, unless it is asked for',
+  async (t) => {
+    const { delivery, sent, notes } = start(t, {
+      streams: [],
+      send: async () => ({ status: 422, retryAfter: undefined }),
+    })
+    const event = testEvent(tenant, 'a', 0)
+    const letter = { receiver: receiver.id, id: '7', event, attempts: 10, askedAt: 'then' }
+    for (let look = 0; look < 5; look++) {
+      delivery.take([letter])
+      await until(() => sent.length === 1)
+    }
+    delivery.take([{ ...letter, attempts: 11, askedAt: 'later' }])
+    await until(() => sent.length === 2)
+    delivery.take([])
+    delivery.take([letter])
+    await until(() => sent.length === 3)
+    await delivery.stop()
+    t.same(sent, [event.id, event.id, event.id])
+    const { resent } = notes.take()
+    t.equal(resent.length, 3)
+    t.match(resent[0], { id: '7', isDelivered: false, status: 422 })
+  },
+)
 
 t.test('the log that waits to be written is bounded', async (t) => {
   const notes = new DeliveryNotes()
