@@ -251,7 +251,7 @@ const accountsPage = described(AccountList, 'A page of accounts')
 
 export const accountsListed = { 200: accountsPage, ...failures(history) }
 
-export const accountsFound = { 200: accountsPage, ...failures([...body, ...history]) }
+export const accountsFound = { 200: accountsPage, ...failures([...bodyFailures, ...history]) }
 
 export const statementRead = {
   200: described(

@@ -21,7 +21,7 @@ export interface HistoryTask {
   /** Where events are delivered to. */
   redis: { url: string; lengthMax: number } | undefined
   /** How webhooks are delivered. */
-  webhooks: { key: Uint8Array; allowsPrivate: boolean; timeoutMs: number } | undefined
+  webhooks?: { key: Uint8Array; allowsPrivate: boolean; timeoutMs: number } | undefined
 }
 
 export type HistoryNews =
