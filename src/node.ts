@@ -268,6 +268,8 @@ export class DaybookNode {
   /** Who listens to the feed; undefined until the node serves. */
   get feedGauges(): FeedListenerGauges | undefined {
     return this.#serving?.feed.gauges
+  }
+
   /** How the delivery of webhooks is doing; undefined if this process delivers none. */
   get webhookGauges(): WebhookGauges | undefined {
     return this.#history?.webhooks

@@ -39,6 +39,8 @@ export class HistoryThread {
   /** How the delivery into Redis was doing a moment ago, stream by stream. */
   get redisGauges(): readonly FeedGauges[] {
     return this.#redisGauges
+  }
+
   /** How the delivery of webhooks was a moment ago; undefined while this process delivers none. */
   get webhooks(): WebhookGauges | undefined {
     return this.#webhooks
@@ -67,6 +69,8 @@ export class HistoryThread {
       }
       if ('redis' in news) {
         this.#redisGauges = news.redis
+        return
+      }
       if ('webhooks' in news) {
         this.#webhooks = news.webhooks
         return

@@ -30,9 +30,8 @@ export type HistoryNews =
   | { projected: [stream: number, seq: number][] }
   /** The follower has stopped, and tries again. */
   | { trouble: string }
-  /** Of the feed into Redis. */
   | { webhooks: WebhookGauges | undefined }
-  /** Of the feed. */
+  /** Of the feed into Redis, or of webhooks. */
   | { warning: string }
   | { redis: FeedGauges[] }
 
