@@ -22,6 +22,7 @@ export const feedRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }> = async 
 
   // The server would wait for those who listen, and they for the server.
   app.addHook('preClose', async () => {
+    if (open.size === 0) return
     parts.serving()?.feed.endAll()
     const ended = Promise.all([...open].map((response) => once(response, 'close')))
     const timer = parts.clock.schedule(lastWordsMs, () => {
