@@ -82,7 +82,7 @@ async function faultOf(
 }
 
 /** Whether a transaction of the journal is neither in memory nor among those let go. */
-function forgotten(journal: readonly Book[], books: readonly Book[]): boolean {
+export function forgotten(journal: readonly Book[], books: readonly Book[]): boolean {
   const key = new Uint32Array(4)
   return journal.some(({ transactions }, shard) => {
     const { letGo, transactions: own } = books[shard]

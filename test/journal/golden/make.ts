@@ -5,7 +5,7 @@ import { digestChain } from '../../../src/journal/digest.js'
 import { postgresDatabase } from '../../../src/journal/postgres.js'
 import { postgresStore } from '../../../src/journal/postgres-session.js'
 import { recordVersion } from '../../../src/journal/record.js'
-import { readLayout } from '../../../src/journal/take-over.js'
+import { readLayout, readStreamEnds } from '../../../src/journal/take-over.js'
 import { buildSnapshot } from '../../../src/snapshots/build-snapshot.js'
 import { encodeManifest, snapshotVersion } from '../../../src/snapshots/manifest.js'
 import { openSnapshotStore } from '../../../src/snapshots/open-store.js'
@@ -16,8 +16,9 @@ import { SampleBook } from '../../snapshots/sample-book.js'
 import { type GoldenJournal, goldenFolder } from '../golden-journal.js'
 
 /**
- * `node dist/test/journal/golden/make.js` keeps a book of the record version of this program. To be
- * run once, when a version is released; what it wrote is never changed afterwards.
+ * `node dist/test/journal/golden/make.js` keeps a book of the record version of this program, with a
+ * snapshot of its snapshot version: one that has let most transactions go. To be run once, when a
+ * version is released; what it wrote is never changed afterwards.
  */
 const timeoutMs = 10_000
 const postgres = await temporaryPostgres(t)
@@ -31,6 +32,9 @@ const { snapshot } = await buildSnapshot({
   ...{ database, store: postgresStore(database), snapshots, clock: new TestClock() },
   ...{ random: Math.random, chain: digestChain() },
   ...{ warn: t.fail, onProgress: () => undefined },
+  projected: async () =>
+    (await withClient(connectionString, readStreamEnds)).map((end) => [end.stream, end.seq]),
+  letGo: { beyond: 4, rows: 2 },
 })
 const [ada, bob] = book.accounts
 for (let number = 0; number < 8; number++) {
@@ -79,7 +83,7 @@ const golden = await withClient(connectionString, async (client): Promise<Golden
 })
 await snapshots.close()
 await writeFile(
-  new URL(`version-${recordVersion}.json`, goldenFolder),
+  new URL(`version-${recordVersion}-snapshot-${snapshotVersion}.json`, goldenFolder),
   `${JSON.stringify(golden)}\n`,
 )
 t.pass(`kept a book of version ${recordVersion}`)
