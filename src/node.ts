@@ -1,35 +1,24 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
-import pg from 'pg'
 import type { Logger } from 'pino'
-import { Router } from './actors/router.js'
 import type { RecoveryPlan } from './actors/shard-recovery.js'
 import { connectPeers, type ShardFault, ShardThread } from './actors/shard-thread.js'
 import type { SlotDigest } from './actors/slot-digests.js'
 import type { ServingParts } from './api/context.js'
-import type { WebhookAccess } from './api/webhook-access.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config, SnapshotSettings } from './config.js'
 import type { FeedListenerGauges } from './history/feed/feed-thread.js'
-import { FeedThread } from './history/feed/feed-thread.js'
 import type { FeedGauges } from './history/feed/redis-feed.js'
 import type { FollowerProgress } from './history/follower.js'
-import { HistoryPool } from './history/history-pool.js'
 import { projectedPositions } from './history/history-store.js'
 import { HistoryThread } from './history/history-thread.js'
 import type { WebhookGauges } from './history/webhooks/dispatcher.js'
-import { ReceiverStore } from './history/webhooks/receiver-store.js'
-import { WebhookSender } from './history/webhooks/webhook-sender.js'
-import { archivedReader, archivedStore } from './journal/archived-store.js'
+import { archivedStore } from './journal/archived-store.js'
 import { digestChain } from './journal/digest.js'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './journal/embedded.js'
 import { impatientDatabase } from './journal/impatient-database.js'
 import { migrate } from './journal/migrate.js'
 import { postgresDatabase } from './journal/postgres.js'
 import { postgresStore } from './journal/postgres-session.js'
-import { postgresReader } from './journal/reader.js'
-import { slotCount } from './key.js'
-import type { Layout } from './layout.js'
+import { NodePostgres } from './node-postgres.js'
 import { recover } from './recovery.js'
 import type { SnapshotBuilder } from './snapshots/builder.js'
 import { type KeeperGauges, SnapshotKeeper } from './snapshots/keeper.js'
@@ -37,6 +26,7 @@ import { openSnapshotStore } from './snapshots/open-store.js'
 import { lastSnapshot } from './snapshots/schedule.js'
 import { snapshotStoreConfig } from './snapshots/store-config.js'
 import { StartProgress, type StartStatus } from './start-progress.js'
+import { unwire, wire } from './wiring.js'
 
 /**
  * One Daybook process: Postgres, the shards, the router between them and the API.
@@ -79,7 +69,7 @@ export class DaybookNode {
   readonly #owner = randomUUID()
   readonly #progress = new StartProgress(this.clock)
   #phase: NodePhase = 'created'
-  #postgres: EmbeddedPostgres | undefined
+  readonly #postgres: NodePostgres
   readonly #shards: ShardThread[] = []
   /** Frames of shards that serve while others are not there yet. */
   readonly #early: ArrayBuffer[] = []
@@ -98,6 +88,7 @@ export class DaybookNode {
     this.#config = config
     this.#log = log
     this.#onFault = onFault
+    this.#postgres = new NodePostgres(config.process, log, this.#owner)
   }
 
   get status(): NodeStatus {
@@ -111,22 +102,22 @@ export class DaybookNode {
 
   /** Goes through the phases up to `serving`; rejects if one of them fails. */
   async start(): Promise<void> {
-    const connectionString = await this.#startPostgres()
+    if (this.#config.process.databaseUrl === undefined) this.#enter('starting_postgres')
+    const connectionString = await this.#postgres.start(this.#abort.signal)
     this.#enter('connecting')
-    const client = this.#newClient(connectionString)
-    try {
-      await client.connect()
+    await this.#postgres.withClient(connectionString, async (client) => {
       this.#enter('migrating')
       await migrate(client)
-    } finally {
-      await client.end().catch(() => undefined)
-    }
+    })
     const { layout, snapshot } = await this.#recover(connectionString)
     if (snapshot !== undefined) {
       const { id, generation, records } = snapshot
       this.#log.info({ snapshot: { id, generation, records } }, 'started from a snapshot')
     }
-    this.#serving = this.#wire(layout, connectionString)
+    this.#serving = wire({
+      ...{ config: this.#config, log: this.#log, clock: this.clock },
+      ...{ connectionString, shards: this.#shards, layout },
+    })
     for (const frame of this.#early.splice(0)) this.#serving.router.receive(frame)
     this.#enter('serving')
     const { history, snapshots } = this.#config.process
@@ -232,12 +223,8 @@ export class DaybookNode {
       await Promise.all(this.#shards.map((shard) => shard.stop()))
     }
     await Promise.all(this.#shards.map((shard) => shard.terminate()))
-    this.#serving?.router.close()
-    await this.#serving?.journal.close().catch(() => undefined)
-    await this.#serving?.history?.close().catch(() => undefined)
-    await this.#serving?.webhooks?.store.close().catch(() => undefined)
-    this.#serving?.webhooks?.sender.close()
-    await this.#stopPostgres()
+    if (this.#serving !== undefined) await unwire(this.#serving)
+    await this.#postgres.stop(this.#tookOver)
     this.#enter('stopped')
   }
 
@@ -279,52 +266,6 @@ export class DaybookNode {
   shardMetrics(): Promise<object[]> {
     if (this.#phase !== 'serving') return Promise.resolve([])
     return Promise.all(this.#shards.map((shard) => shard.metrics()))
-  }
-
-  async #startPostgres(): Promise<string> {
-    const { databaseUrl, dataDirectory } = this.#config.process
-    if (databaseUrl !== undefined) return databaseUrl
-    this.#enter('starting_postgres')
-    this.#postgres = await startEmbeddedPostgres({
-      directory: join(dataDirectory, 'postgres'),
-      log: (line) => this.#log.info(line),
-      signal: this.#abort.signal,
-    })
-    return this.#postgres.connectionString
-  }
-
-  /** Stops the embedded Postgres, unless another process has taken the book over and uses it. */
-  async #stopPostgres(): Promise<void> {
-    if (this.#postgres === undefined) return
-    const client = this.#newClient(this.#postgres.connectionString)
-    try {
-      await client.connect()
-      const { rowCount } = await client.query(
-        'select from daybook.stream where owner is not null and owner <> $1 and not closed',
-        [this.#owner],
-      )
-      const othersOwn = rowCount !== null && rowCount > 0
-      // Before the take-over the streams still name the process before us, which may be long gone.
-      if (othersOwn && (this.#tookOver || this.#postgres.reused)) {
-        this.#log.info('another process uses the embedded Postgres; it is left running')
-        return
-      }
-    } catch {
-      // Nobody can use what does not answer.
-    } finally {
-      await client.end().catch(() => undefined)
-    }
-    await this.#postgres.stop()
-  }
-
-  #newClient(connectionString: string): pg.Client {
-    const client = new pg.Client({
-      connectionString,
-      application_name: 'daybook start',
-      connectionTimeoutMillis: this.#config.process.commitTimeoutMs,
-    })
-    client.on('error', () => undefined)
-    return client
   }
 
   #startShard(plan: RecoveryPlan, connectionString: string): ShardThread {
@@ -397,76 +338,6 @@ export class DaybookNode {
     if (nowMs < this.#projectedToldMs + projectedPeriodMs) return
     this.#projectedToldMs = nowMs
     for (const shard of this.#shards) shard.projected(positions)
-  }
-
-  /** Reads the journal and no model of it, so that it is there whether a history is kept or not. */
-  #newFeed(connectionString: string): FeedThread {
-    const { process, book } = this.#config
-    return new FeedThread(
-      {
-        connectionString,
-        timeoutMs: process.commitTimeoutMs,
-        digestKey: book.digestKey,
-        archiveDirectory: process.archiveDirectory,
-      },
-      {
-        ...process.feed,
-        clock: this.clock,
-        beginTimeoutMs: process.requestTimeoutMs,
-        onTrouble: (message) => this.#log.warn({ feed: true }, message),
-        onEnd: (error) =>
-          this.#log.error(
-            { err: error },
-            'the thread that reads for the feed has ended; it is started again',
-          ),
-      },
-    )
-  }
-
-  /** The one place that knows that all shards are in this process. */
-  #wire(layout: Layout, connectionString: string): ServingParts {
-    const { process } = this.#config
-    const limits = {
-      inFlightCommandsMax: process.inFlightCommandsMax,
-      inFlightBytesMax: process.inFlightCommandsMax * 4096,
-      requestTimeoutMs: process.requestTimeoutMs,
-    }
-    const ports = this.#shards.map((shard, index) => ({
-      stream: layout.streams[index],
-      send: (frame: ArrayBuffer) => shard.send(frame),
-    }))
-    const shardOfSlot = Int32Array.from({ length: slotCount }, (_, slot) => layout.shardOf(slot))
-    const reader = postgresReader(connectionString, {
-      timeoutMs: process.commitTimeoutMs,
-      onError: (error) => this.#log.warn({ err: error }, 'a connection for reading broke'),
-    })
-    const database = postgresDatabase(connectionString, process.commitTimeoutMs)
-    const store = archivedStore(postgresStore(database), database, process.archiveDirectory)
-    return {
-      router: new Router(this.clock, limits, ports, shardOfSlot),
-      journal: archivedReader(reader, store),
-      feed: this.#newFeed(connectionString),
-      history: process.history
-        ? new HistoryPool(connectionString, {
-            timeoutMs: process.commitTimeoutMs,
-            clock: this.clock,
-            onError: (error) => this.#log.warn({ err: error }, 'a connection for reading broke'),
-          })
-        : undefined,
-      webhooks: process.history ? this.#webhookAccess(connectionString) : undefined,
-    }
-  }
-
-  #webhookAccess(connectionString: string): WebhookAccess {
-    const { commitTimeoutMs, webhooks } = this.#config.process
-    const onError = (error: Error) =>
-      this.#log.warn({ err: error }, 'a connection for webhooks broke')
-    return {
-      store: new ReceiverStore(connectionString, { timeoutMs: commitTimeoutMs, onError }),
-      sender: new WebhookSender(webhooks),
-      key: webhooks.key,
-      policy: webhooks,
-    }
   }
 
   #fault(fault: ShardFault): void {
