@@ -113,6 +113,11 @@ t.test('every metric is there, and moves', async (t) => {
   await api.post(path, { ...movement, id: 'hold', pending: true, expiresAt: soon() })
   await api.post(path, { ...movement, id: 'hold:2', pending: true })
   await eventually(async () => (await metrics(api)).get('daybook_holds_expired_total') === '1')
+  // It is counted when it is decided; its record, when that is durable.
+  const recordsBefore = Number(before.get('daybook_records_total') ?? 0)
+  await eventually(async () => {
+    return Number((await metrics(api)).get('daybook_records_total')) - recordsBefore >= 6
+  })
   const after = await metrics(api)
   const moved = (name: string) => Number(after.get(name) ?? 0) - Number(before.get(name) ?? 0)
   t.equal(moved('daybook_records_total'), 6, 'records')
