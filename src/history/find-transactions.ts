@@ -3,6 +3,7 @@ import type { AskedTransaction, FindTransactions, RecalledTransaction } from '..
 import type { TransactionState } from '../actors/transactions.js'
 import type { Database, DatabaseConnection } from '../journal/database.js'
 import { formatKey } from '../key.js'
+import { isOfJournalSql } from './history-store.js'
 
 /**
  * Finds transactions in the read models of a database, over a connection that is opened when it is
@@ -55,10 +56,11 @@ async function findTransactions(
 
 /** In one statement, and so of one moment: a row that is not there was not there by that progress. */
 const text = `
-  select h.indexed, h.progress, h.closed_behind, t.state, t.stream, t.seq, t.fingerprint
+  select h.indexed, h.is_of_journal, h.progress, h.closed_behind, t.state, t.stream, t.seq, t.fingerprint
   from (
     select
       (select indexed from daybook_history.about) as indexed,
+      (select ${isOfJournalSql}) as is_of_journal,
       (select json_object_agg(stream, seq) from daybook_history.progress) as progress,
       (select count(*) from daybook.stream s left join daybook_history.progress p on p.stream = s.id
        where s.closed and coalesce(p.seq, 0) < s.head) as closed_behind
@@ -72,6 +74,7 @@ const text = `
 
 interface FoundRow {
   indexed: boolean
+  is_of_journal: boolean
   /** Seqs by stream. */
   progress: Record<string, number> | null
   /** Streams of earlier generations that have not been followed to their end. */
@@ -85,6 +88,7 @@ interface FoundRow {
 function assertCovered(row: FoundRow, coverage: Positions): void {
   const { indexed, progress, closed_behind: closedBehind } = row
   if (!indexed) throw new NotCoveredError('the read models are being built')
+  if (!row.is_of_journal) throw new NotCoveredError('the read models are of another journal')
   const behind = [...coverage].find(([stream, seq]) => (progress?.[stream] ?? 0) < seq)
   if (behind !== undefined || Number(closedBehind) > 0) {
     throw new NotCoveredError('the read models do not hold everything that was let go')

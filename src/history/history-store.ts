@@ -50,7 +50,29 @@ export async function endOtherFollower(connection: Queries): Promise<void> {
   )
 }
 
-/** Makes the schema if it is not there, or is of another version. */
+/**
+ * Whether the read models follow the journal that is beside them: each stream goes on from where
+ * they are, or ends there. A journal that was put back as it once was, or another one, does not.
+ */
+export const isOfJournalSql = `
+  not exists (
+    select from daybook_history.progress p
+    left join daybook.stream s on s.id = p.stream
+    left join daybook.journal j on j.stream = p.stream and j.first_seq = p.seq + 1 and j.part = 0
+    where p.seq > 0 and (p.seq > coalesce(s.head, 0)
+      or p.digest <> case when p.seq = s.head then s.digest else coalesce(j.prev, p.digest) end
+      -- What comes next may have been moved to the archive, but not without what is before it.
+      or p.seq < s.head and j.stream is null and exists (
+        select from daybook.journal e where e.stream = p.stream and e.first_seq <= p.seq)))`
+
+async function isOfJournal(connection: Queries): Promise<boolean> {
+  const { rows } = await connection.query<{ is_of_journal: boolean }>(
+    `select ${isOfJournalSql} as is_of_journal`,
+  )
+  return rows[0].is_of_journal
+}
+
+/** Makes the schema if it is not there, is of another version, or follows another journal. */
 export async function ensureSchema(connection: Queries): Promise<void> {
   const { rows: found } = await connection.query<{ there: boolean }>(
     `select to_regclass('daybook_history.about') is not null as there`,
@@ -59,7 +81,7 @@ export async function ensureSchema(connection: Queries): Promise<void> {
     const { rows } = await connection.query<{ version: number }>(
       'select version from daybook_history.about',
     )
-    if (rows[0]?.version === historyVersion) return
+    if (rows[0]?.version === historyVersion && (await isOfJournal(connection))) return
   }
   await recreateSchema(connection)
 }
@@ -126,12 +148,16 @@ export async function readFollowed(connection: Queries): Promise<Followed[]> {
   }))
 }
 
-/** How far the read models have come, by stream; empty if they are not there or are being built. */
+/**
+ * How far the read models have come, by stream; empty if they are not there, are being built or
+ * follow another journal.
+ */
 export async function readProjected(connection: Queries): Promise<[stream: number, seq: number][]> {
   const { rows: found } = await connection.query<{ there: boolean }>(
     `select to_regclass('daybook_history.about') is not null as there`,
   )
   if (!found[0].there || !(await isIndexed(connection))) return []
+  if (!(await isOfJournal(connection))) return []
   return (await readFollowed(connection)).map(({ stream, seq }) => [stream, seq])
 }
 
