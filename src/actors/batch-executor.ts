@@ -60,15 +60,19 @@ export class BatchExecutor {
     return items[count]
   }
 
-  /** Carries out the items from `from` on; one whose id is under way holds up those behind it. */
+  /**
+   * Carries out the items from `from` on; one whose id is under way holds up those behind it. Ids
+   * that may have been let go are asked for together, unless `mayAsk` says that it was in vain.
+   */
   #ordered(
     batch: OpenBatch,
     words: Uint32Array,
     items: readonly number[],
     from: number,
     timeMs: number,
+    mayAsk = true,
   ): void {
-    const { underWay, outputs } = this.#bench
+    const { underWay, recalls, outputs } = this.#bench
     const count = items.length - 1
     for (let index = from; index < count; index++) {
       const at = items[index]
@@ -78,18 +82,28 @@ export class BatchExecutor {
         underWay.wait(tenant, words, at + Word.id, again, count - index)
         return
       }
-      const isHeldUp = this.#bench.recalls.holdsUp(
-        tenant,
-        [{ words, at: at + Word.id }],
-        (isKnown) => {
-          if (!isKnown) this.#done(batch, index, notChecked)
-          this.#ordered(batch, words, items, isKnown ? index : index + 1, outputs.nowMs())
-        },
-        count - index,
-      )
-      if (isHeldUp) return
+      if (!recalls.isSettled(tenant, words, at + Word.id)) {
+        if (mayAsk) {
+          this.#recallFrom(batch, words, items, index)
+          return
+        }
+        this.#done(batch, index, notChecked)
+        continue
+      }
       this.#item(batch, words, at, index, timeMs)
     }
+  }
+
+  /** Asks for the ids of an ordered batch from an item on that is not settled, and goes on there. */
+  #recallFrom(batch: OpenBatch, words: Uint32Array, items: readonly number[], from: number): void {
+    const { recalls, outputs } = this.#bench
+    const tenant = words[items[from] + Word.tenant]
+    const ids = items.slice(from, -1).map((at) => ({ words, at: at + Word.id }))
+    const go = (isKnown: boolean) => {
+      const mayAsk = isKnown && recalls.isSettled(tenant, words, ids[0].at)
+      this.#ordered(batch, words, items, from, outputs.nowMs(), mayAsk)
+    }
+    recalls.holdsUp(tenant, ids, go, ids.length)
   }
 
   /** Carries out one item by itself, now or when others have decided what it depends on. */
@@ -215,7 +229,10 @@ export class BatchExecutor {
     const tenant = words[items[0] + Word.tenant]
     const go = (isKnown: boolean) => {
       if (isKnown) this.#atomic(batch, words, items, outputs.nowMs())
-      else this.#refuse(batch, { refusal: notChecked.refusal, index: 0, restsOn: 0 })
+      else {
+        const index = own.findIndex(({ at }) => !recalls.isSettled(tenant, words, at))
+        this.#refuse(batch, { refusal: notChecked.refusal, index: Math.max(0, index), restsOn: 0 })
+      }
     }
     return recalls.holdsUp(tenant, own, go, own.length)
   }

@@ -36,6 +36,8 @@ export interface EngineOptions {
   /** Puts a store that makes faults around the real one. */
   wrap?: (store: JournalStore) => JournalStore
   watch?: ProcessWatch
+  /** Hears how many ids a shard asks the read models for. */
+  onAsked?: (ids: number) => void
   shard?: Partial<Omit<ShardOptions, 'plan'>>
   router?: Partial<RouterLimits>
   /** Where snapshots are, if there are any. */
@@ -146,7 +148,10 @@ export class EngineProcess {
         clock: this.#clock,
         store: this.#store,
         ...this.#snapshots,
-        findTransactions: finder.find,
+        findTransactions: (asked, coverage) => {
+          this.#options.onAsked?.(asked.length)
+          return finder.find(asked, coverage)
+        },
         random: this.#options.random ?? Math.random,
         chain: digestChain(),
         send: (frame) => {

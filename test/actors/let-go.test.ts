@@ -2,11 +2,11 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import type { BookLimits } from '../../src/actors/book.js'
 import { Follower } from '../../src/history/follower.js'
-import { recreateSchema } from '../../src/history/history-store.js'
+import { projectedPositions, recreateSchema } from '../../src/history/history-store.js'
 import { digestChain } from '../../src/journal/digest.js'
 import { postgresDatabase } from '../../src/journal/postgres.js'
 import { postgresStore } from '../../src/journal/postgres-session.js'
-import { slotCount } from '../../src/key.js'
+import { slotCount, slotOf } from '../../src/key.js'
 import { buildSnapshot } from '../../src/snapshots/build-snapshot.js'
 import { openSnapshotStore } from '../../src/snapshots/open-store.js'
 import { offDomain } from '../off-domain.js'
@@ -14,6 +14,7 @@ import { temporaryPostgres } from '../postgres.js'
 import { emptyBook, withClient } from './book-database.js'
 import { Engine } from './engine.js'
 import { keyOfName, tenant } from './engine-names.js'
+import type { EngineOptions } from './engine-process.js'
 import type { NewTransaction } from './model.js'
 import { ModelRun } from './model-run.js'
 import { prelude, type Step, steps } from './scenario.js'
@@ -99,6 +100,13 @@ class FollowedBook {
     return book
   }
 
+  /** As a process finds it that starts. */
+  static async openAgain(connectionString: string): Promise<FollowedBook> {
+    const book = new FollowedBook(connectionString)
+    await book.#open()
+    return book
+  }
+
   private constructor(connectionString: string) {
     this.#connectionString = connectionString
     this.snapshots = openSnapshotStore({ kind: 'postgres', connectionString, timeoutMs })
@@ -110,6 +118,11 @@ class FollowedBook {
     const database = postgresDatabase(this.#connectionString, timeoutMs)
     const connection = await database.connect({ name: 'test' })
     await recreateSchema(connection).finally(() => connection.end())
+    await this.#open()
+  }
+
+  async #open(): Promise<void> {
+    const database = postgresDatabase(this.#connectionString, timeoutMs)
     const store = postgresStore(database)
     const parts = { database, store, chain: digestChain(), clock: new TestClock() }
     this.#follower = await Follower.open({ ...parts, recordsMax: 32 })
@@ -227,6 +240,79 @@ t.test(
   },
 )
 
+t.test('the old ids of an ordered batch are asked for together', async (t) => {
+  const asked: number[] = []
+  const { engine, connectionString } = await postedBook(t, roomy, 400, {
+    onAsked: (ids) => asked.push(ids),
+  })
+  const transfers = Array.from({ length: 40 }, (_, number) => transferOf(idOf(number)))
+  const answer = await engine.ordered([...transfers, transferOf('behind')])
+  const [last, ...others] = answer.outcome === 'batch' ? [...answer.items].reverse() : []
+  t.equal(others.filter(({ outcome }) => outcome === 'replayed').length, transfers.length)
+  t.match(last, { outcome: 'accepted' })
+  t.ok(asked.length <= 2, `${asked.length} times`)
+
+  asked.length = 0
+  await withClient(connectionString, (client) =>
+    client.query('drop schema daybook_history cascade'),
+  )
+  const unknown = Array.from({ length: 40 }, (_, number) => transferOf(idOf(100 + number)))
+  t.match(await engine.ordered([...unknown, transferOf('behind:them')]), {
+    outcome: 'batch',
+    items: [...unknown.map(() => ({ code: 'old_id_not_checked' })), { outcome: 'accepted' }],
+  })
+  t.ok(asked.length <= 2, `${asked.length} times in vain`)
+})
+
+t.test(
+  'of many ids that another shard claims none is new if it was let go meanwhile',
+  async (t) => {
+    // More than one query asks for.
+    const count = 1400
+    const { engine, book } = await postedBook(t, { ...roomy, transactionsMax: 1e6 }, count, {
+      shards: 2,
+    })
+    const posted = async () => {
+      const answer = await engine.readAccount(debit, 0)
+      return answer.outcome === 'account' ? answer.account.debitsPosted : answer
+    }
+    const before = await posted()
+    const old = Array.from({ length: count }, (_, number) => transferOf(idOf(number)))
+    const home = homeElsewhere(engine)
+    const answer = await engine.batch(old, true, home)
+    t.notMatch(answer, { outcome: 'accepted' })
+    await book.follow(engine)
+    t.same(await posted(), before, 'nothing took effect again')
+  },
+)
+
+t.test('read models of another journal say nothing of an id, and are built again', async (t) => {
+  const { engine: before, book, connectionString } = await postedBook(t, roomy)
+  const database = postgresDatabase(connectionString, timeoutMs)
+  const stale = await projectedPositions(database)
+  t.match(stale, [[1, 402]])
+  await before.close()
+  book.close()
+  // The journal alone is put back to where it once was, and goes on otherwise.
+  await emptyBook(connectionString)
+  t.same(await projectedPositions(database), [], 'they are ahead of it')
+  const engine = await Engine.start({ connectionString, shard: { limits: roomy } })
+  t.teardown(() => engine.close())
+  await createAccounts(engine)
+  await postMore(engine, 5000, 500)
+  t.same(await projectedPositions(database), [], 'it has passed them')
+  engine.shard.projected(stale)
+  await postMore(engine, 6000, 20)
+  t.ok(engine.shard.gauges.letGo > 0)
+  const old = transferOf(idOf(5000))
+  t.match(await engine.post(old), { code: 'old_id_not_checked' })
+
+  const again = await FollowedBook.openAgain(connectionString)
+  t.teardown(() => again.close())
+  await again.follow(engine)
+  t.match(await engine.post(old), { outcome: 'replayed' })
+})
+
 const [debit, credit] = ['cash', 'ada']
 
 function transferOf(id: string): NewTransaction {
@@ -243,22 +329,39 @@ function idOf(number: number): string {
   return `00000000-0000-8000-8000-${(number * slotCount).toString(16).padStart(12, '0')}`
 }
 
-/** One shard that has posted, and lets go what it may. */
-async function postedBook(t: Test, limits: BookLimits, transactions = 400) {
+/** An id that is on another shard than those of {@link idOf}. */
+function homeElsewhere(engine: Engine): string {
+  const shardOf = (id: string) => engine.router.shardOf(slotOf(keyOfName(id)))
+  for (let number = 0; ; number++) {
+    if (shardOf(`home:${number}`) !== shardOf(idOf(0))) return `home:${number}`
+  }
+}
+
+/** Shards that have posted, one shard unless `options` say more, and let go what they may. */
+async function postedBook(
+  t: Test,
+  limits: BookLimits,
+  transactions = 400,
+  options: Partial<EngineOptions> = {},
+) {
   const connectionString = await (await postgres).createDatabase()
   await emptyBook(connectionString)
   const book = await FollowedBook.open(connectionString)
-  const engine = await Engine.start({ connectionString, shard: { limits } })
+  const engine = await Engine.start({ connectionString, shard: { limits }, ...options })
   t.teardown(async () => {
     book.close()
     await engine.close()
   })
-  for (const id of [debit, credit]) {
-    const account = { id, currency: 'EUR', scale: 2, class: 'asset' } as const
-    await engine.createAccount({ ...account, overdraftLimit: 'unlimited' })
-  }
+  await createAccounts(engine)
   await book.follow(engine)
   await postMore(engine, 0, transactions)
   await book.follow(engine)
   return { engine, book, connectionString }
+}
+
+async function createAccounts(engine: Engine): Promise<void> {
+  for (const id of [debit, credit]) {
+    const account = { id, currency: 'EUR', scale: 2, class: 'asset' } as const
+    await engine.createAccount({ ...account, overdraftLimit: 'unlimited' })
+  }
 }

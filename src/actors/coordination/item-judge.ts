@@ -18,7 +18,6 @@ const claimRefusals = {
   [ClaimOutcome.known]: 0,
   [ClaimOutcome.knownWithDifferentBody]: refusalNumber.id_reused_with_different_body,
   [ClaimOutcome.busy]: refusalNumber.funds_reserved,
-  [ClaimOutcome.full]: refusalNumber.memory_limit_reached,
   [ClaimOutcome.notChecked]: refusalNumber.old_id_not_checked,
 } as const
 
@@ -36,7 +35,8 @@ export function judgeItem(
   decision.start()
   decision.idElsewhere = planned.idShard !== book.place.shard && planned.hasId
   decision.restOn(at.restsOn)
-  const claimRefusal = claimRefusals[planned.claim]
+  const { claim } = planned
+  const claimRefusal = claim === ClaimOutcome.full ? book.fullRefusal : claimRefusals[claim]
   if (claimRefusal !== 0) decision.refuse(claimRefusal)
   else judgeTerms(bench, planned, at.timeMs)
   if (decision.refusal !== 0) return false

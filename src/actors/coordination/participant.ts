@@ -104,7 +104,7 @@ export class Participant {
   claim(words: Uint32Array, at: number): void {
     const { recalls, book } = this.#bench
     if (book.letGo.isEmpty) {
-      this.#claimAll(words, at, true)
+      this.#claimAll(words, at)
       return
     }
     const message = words.slice(at, afterPeerMessage(words, at))
@@ -112,21 +112,22 @@ export class Participant {
       words: message,
       at: ClaimWord.list + index * claimWords,
     }))
-    const go = (isKnown: boolean) => this.#claimAll(message, 0, isKnown)
-    if (!recalls.holdsUp(message[Peer.tenant], ids, go, ids.length)) go(true)
+    const go = () => this.#claimAll(message, 0)
+    if (!recalls.holdsUp(message[Peer.tenant], ids, go, ids.length)) go()
   }
 
-  #claimAll(words: Uint32Array, at: number, isKnown: boolean): void {
+  #claimAll(words: Uint32Array, at: number): void {
     const tenant = words[at + Peer.tenant]
     const count = words[at + ClaimWord.count]
     const outcomes = new Uint32Array(count * claimedWords)
     let restsOn = 0
     for (let index = 0; index < count; index++) {
       const word = at + ClaimWord.list + index * claimWords
-      const claim =
-        isKnown || this.#bench.recalls.isSettled(tenant, words, word)
-          ? this.#claimId(tenant, words, word)
-          : notChecked
+      // Also where all were looked for: many ids are asked for in parts, and one may have been let
+      // go again since its part came.
+      const claim = this.#bench.recalls.isSettled(tenant, words, word)
+        ? this.#claimId(tenant, words, word)
+        : notChecked
       restsOn = Math.max(restsOn, claim.restsOn)
       outcomes[index * claimedWords] = claim.outcome
       outcomes[index * claimedWords + 1] = claim.stream
