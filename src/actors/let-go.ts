@@ -51,7 +51,8 @@ export class LetGo {
   /** Lets an id go that was used at that position. */
   add(tenant: number, words: Uint32Array, position: { stream: number; seq: number }): void {
     const [w0, w1, w2, w3] = [words[0], words[1], words[2], words[3]]
-    this.filter.add(tenant, w0, w1, w2, w3)
+    // One that had been brought back is there already: reading old ids must not make it grow.
+    if (!this.filter.mayHave(tenant, w0, w1, w2, w3)) this.filter.add(tenant, w0, w1, w2, w3)
     this.newestIdMs = Math.max(this.newestIdMs, timeOfKey(w0, w1) ?? this.newestIdMs)
     raise(this.horizon, position)
     raise(this.coverage, position)

@@ -3,6 +3,7 @@ import type { Book } from './book.js'
 import type { Positions } from './let-go.js'
 import type { ShardGauges } from './shard-parts.js'
 import type { TransactionState } from './transactions.js'
+import type { UnderWay } from './under-way.js'
 
 /** A transaction as the read models have it. */
 export interface RecalledTransaction {
@@ -58,6 +59,7 @@ export class Recalls {
   waitingCommands = 0
   readonly counts: RecallCounts = { oldIdsFound: 0, oldIdsUnused: 0, oldIdsFailed: 0 }
   readonly #book: Book
+  readonly #underWay: Pick<UnderWay, 'has'>
   readonly #find: FindTransactions
   readonly #onDone: () => void
   /** By tenant and key, in the order in which they were asked for. */
@@ -65,8 +67,14 @@ export class Recalls {
   #isAsking = false
 
   /** Calls `onDone` after commands that had waited have been carried out. */
-  constructor(book: Book, find: FindTransactions, onDone: () => void) {
+  constructor(
+    book: Book,
+    underWay: Pick<UnderWay, 'has'>,
+    find: FindTransactions,
+    onDone: () => void,
+  ) {
     this.#book = book
+    this.#underWay = underWay
     this.#find = find
     this.#onDone = onDone
   }
@@ -86,7 +94,9 @@ export class Recalls {
       words[at + 2],
       words[at + 3],
     )
-    return row < 0 ? !letGo.mayHave(tenant, words, at) : !transactions.isHollow(row)
+    if (row >= 0) return !transactions.isHollow(row)
+    // What is being decided on is new: that was settled before, whatever has been let go since.
+    return !letGo.mayHave(tenant, words, at) || this.#underWay.has(tenant, words, at)
   }
 
   /**

@@ -17,6 +17,7 @@ import type { ShardGauges, ShardOptions, ShardParts } from './shard-parts.js'
 import { ShardRecovery } from './shard-recovery.js'
 import { type SlotDigest, SlotDigests } from './slot-digests.js'
 import { noIndex } from './transaction-decision.js'
+import { UnderWay } from './under-way.js'
 import { Workbench } from './workbench.js'
 
 /** An expiry that undecided transactions prevented is tried again after this. */
@@ -145,6 +146,7 @@ export class Shard implements WriterListener {
     const { head } = await writer.open()
     await this.#recovery.readRest()
     this.#lastTimeMs = this.#recovery.lastTimeMs
+    const underWay = new UnderWay()
     const bench = new Workbench(
       this.book,
       this.#recovery.finish(stream, layout),
@@ -157,7 +159,8 @@ export class Shard implements WriterListener {
         onRefused: (refusal) => this.#parts.observer.onRefused(refusal),
         onExpired: () => this.#parts.observer.onExpired(),
       },
-      new Recalls(this.book, this.#parts.findTransactions, () => this.#run()),
+      new Recalls(this.book, underWay, this.#parts.findTransactions, () => this.#run()),
+      underWay,
     )
     this.book.stream = stream
     const executor = new Executor(bench, this.#bounds.coordinatedItems)

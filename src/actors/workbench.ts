@@ -43,16 +43,23 @@ export class Workbench {
   /** Messages that this stream has sent and applied. */
   readonly counts: MessageCounts
   /** Ids of transactions, and of accounts, that are being decided together with other shards. */
-  readonly underWay = new UnderWay()
+  readonly underWay: UnderWay
   readonly accountsUnderWay = new UnderWay()
   /** Looks for transactions that were let go. */
   readonly recalls: Recalls
 
-  constructor(book: Book, counts: MessageCounts, outputs: ExecutorOutputs, recalls: Recalls) {
+  constructor(
+    book: Book,
+    counts: MessageCounts,
+    outputs: ExecutorOutputs,
+    recalls: Recalls,
+    underWay: UnderWay,
+  ) {
     this.book = book
     this.counts = counts
     this.outputs = outputs
     this.recalls = recalls
+    this.underWay = underWay
     this.draft = new Draft(book)
     this.records = new RecordWriter(book, () => outputs.openBatch())
     this.replies = new ReplyWriter(book, counts.stream)
