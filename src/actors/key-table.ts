@@ -152,6 +152,11 @@ export class KeyTable {
     this.freedBlocks += 1
   }
 
+  /** Rows that there were in the blocks that have been emptied. */
+  get freedRows(): number {
+    return this.freedBlocks * this.#blockRows
+  }
+
   /** The row at a place in the order of age, 0 to count - 1. */
   rowAt(place: number): number {
     const within = place & (this.#blockRows - 1)

@@ -41,39 +41,55 @@ export class SlotIndex {
   }
 }
 
+/**
+ * Rows are only ever added as the newest and let go of as the oldest. A row is noted by its place
+ * among all that there ever were, which stays when older ones are let go.
+ */
 class SlotRows {
   readonly #keys: KeyTable
-  readonly #rows: number[][] = Array.from({ length: slotCount }, () => [])
-  /** Rows are only ever added, and none changes its key, until some are let go. */
+  readonly #places: number[][] = Array.from({ length: slotCount }, () => [])
   #seen = 0
-  #freedBlocks = 0
+  #droppedTo = 0
 
   constructor(keys: KeyTable) {
     this.#keys = keys
   }
 
   get isComplete(): boolean {
-    return this.#seen === this.#keys.count && this.#freedBlocks === this.#keys.freedBlocks
+    return this.#seen === this.#end
+  }
+
+  get #end(): number {
+    return this.#keys.freedRows + this.#keys.count
   }
 
   advance(rowsMax: number): number {
-    if (this.#freedBlocks !== this.#keys.freedBlocks) this.#restart()
-    const end = Math.min(this.#keys.count, this.#seen + rowsMax)
+    const freed = this.#keys.freedRows
+    // Now and then: slots that nobody asks for must not keep the places of what is gone.
+    if (freed - this.#droppedTo > this.#keys.count) {
+      for (const places of this.#places) drop(places, freed)
+      this.#droppedTo = freed
+    }
+    this.#seen = Math.max(this.#seen, freed)
+    const end = Math.min(this.#end, this.#seen + rowsMax)
     const seen = end - this.#seen
     for (; this.#seen < end; this.#seen++) {
-      const row = this.#keys.rowAt(this.#seen)
-      this.#rows[slotOf(this.#keys.keyOf(row))].push(row)
+      const row = this.#keys.rowAt(this.#seen - freed)
+      this.#places[slotOf(this.#keys.keyOf(row))].push(this.#seen)
     }
     return seen
   }
 
-  #restart(): void {
-    this.#freedBlocks = this.#keys.freedBlocks
-    this.#seen = 0
-    for (const rows of this.#rows) rows.length = 0
-  }
-
   rowsOf(slot: number): readonly number[] {
-    return this.#rows[slot]
+    const freed = this.#keys.freedRows
+    const places = this.#places[slot]
+    drop(places, freed)
+    return places.map((place) => this.#keys.rowAt(place - freed))
   }
+}
+
+/** Takes the places before `freed` away, which come first. */
+function drop(places: number[], freed: number): void {
+  const kept = places.findIndex((place) => place >= freed)
+  places.splice(0, kept < 0 ? places.length : kept)
 }
