@@ -136,8 +136,10 @@ async function serveDigests(t: Test, engine: Engine): Promise<string> {
     const stream = Number(searchParams.get('stream'))
     const slot = Number(searchParams.get('slot') ?? stripedParts)
     const shard = engine.shards[engine.router.streams.indexOf(stream)]
-    const { seq, digest } = (await shard.digestOf(slot)) ?? {}
-    response.end(JSON.stringify({ data: { stream, seq, digest: digest?.toString(16) } }))
+    const { seq, digest, horizon = [] } = (await shard.digestOf(slot)) ?? {}
+    const positions = horizon.map(([stream, seq]) => ({ stream, seq }))
+    const data = { stream, seq, digest: digest?.toString(16), horizon: positions }
+    response.end(JSON.stringify({ data }))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => new Promise((resolve) => server.close(resolve)))
