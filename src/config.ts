@@ -138,6 +138,9 @@ export interface SnapshotSettings {
   kept: number
 }
 
+/** A shard that lets transactions go has to hold what a command may name: two of the largest batch. */
+const followedTransactionsMin = 16_384
+
 /** Reads the configuration; throws a {@link ConfigError} that names the variable. */
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const env = parse(environment)
@@ -145,6 +148,12 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   if (env.DAYBOOK_ADMISSION_TIMEOUT_MS > env.DAYBOOK_REQUEST_TIMEOUT_MS) {
     // Else commands that nobody waits for any more would fill the mailboxes.
     throw new ConfigError('DAYBOOK_ADMISSION_TIMEOUT_MS is more than DAYBOOK_REQUEST_TIMEOUT_MS')
+  }
+  const perShard = env.DAYBOOK_TRANSACTIONS_MAX / env.DAYBOOK_SHARDS
+  if (env.DAYBOOK_HISTORY === 'on' && perShard < followedTransactionsMin) {
+    throw new ConfigError(
+      `DAYBOOK_TRANSACTIONS_MAX is less than ${followedTransactionsMin} for each of DAYBOOK_SHARDS`,
+    )
   }
   return deepFreeze({
     book: {

@@ -283,6 +283,7 @@ export class DaybookNode {
             accountsMax: Math.ceil(process.accountsMax / shards),
             transactionsMax: Math.ceil(process.transactionsMax / shards),
           },
+          isFollowed: process.history,
         },
         connectionString,
         digestKey: book.digestKey,

@@ -1,6 +1,7 @@
 import { formatKey, keyFromWords, timeOfKey } from '../key.js'
 import type { Book } from './book.js'
 import { IdFilter } from './id-filter.js'
+import type { UnderWay } from './under-way.js'
 
 /** By stream, a seq. */
 export type Positions = ReadonlyMap<number, number>
@@ -21,6 +22,8 @@ export class LetGo {
   newestIdMs = Number.NEGATIVE_INFINITY
   /** How far the read models have come, as far as is known here; empty: nothing is let go. */
   projected: Positions = new Map()
+  /** Ids that are being decided on, or are not applied everywhere yet: they stay. */
+  underWay: Pick<UnderWay, 'has'> = { has: () => false }
   /** Ids that the filter has, and that the read models do not: they were never used. */
   readonly #unused = new Set<string>()
 
@@ -102,12 +105,12 @@ function letGoOfBlock(book: Book): boolean {
   if (block === undefined || !isProjected(book, block)) return false
   const key = new Uint32Array(4)
   for (let row = block.first; row < block.end; row++) {
-    if (isUndecided(book, row)) {
+    const tenant = transactions.keys.tenantOf(row)
+    transactions.keys.copyKey(row, key, 0)
+    if (isUndecided(book, row) || letGo.underWay.has(tenant, key, 0)) {
       renew(book, row)
       continue
     }
-    const tenant = transactions.keys.tenantOf(row)
-    transactions.keys.copyKey(row, key, 0)
     const position = { stream: transactions.stream.get(row), seq: transactions.seq.get(row) }
     // The filter has the id of a hollow row already.
     if (!transactions.isHollow(row)) letGo.add(tenant, key, position)

@@ -95,7 +95,7 @@ export class Recalls {
       words[at + 3],
     )
     if (row >= 0) return !transactions.isHollow(row)
-    // What is being decided on is new: that was settled before, whatever has been let go since.
+    // What is being decided on and not in memory is new: what is under way is not let go.
     return !letGo.mayHave(tenant, words, at) || this.#underWay.has(tenant, words, at)
   }
 

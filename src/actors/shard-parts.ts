@@ -16,6 +16,8 @@ export interface ShardOptions {
   /** A command that has waited longer in the mailbox is refused: not accepted. */
   admissionTimeoutMs: number
   limits: BookLimits
+  /** Somebody follows the journal, so that memory that is full will have room again. */
+  isFollowed?: boolean
   /** What is usual if absent. */
   bounds?: ShardBounds
 }

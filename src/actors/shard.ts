@@ -147,6 +147,7 @@ export class Shard implements WriterListener {
     await this.#recovery.readRest()
     this.#lastTimeMs = this.#recovery.lastTimeMs
     const underWay = new UnderWay()
+    this.book.letGo.underWay = underWay
     const bench = new Workbench(
       this.book,
       this.#recovery.finish(stream, layout),
@@ -163,6 +164,8 @@ export class Shard implements WriterListener {
       underWay,
     )
     this.book.stream = stream
+    // What a history that is no longer kept holds was of use while the journal was read.
+    if (this.#options.isFollowed !== true) this.book.letGo.projected = new Map()
     const executor = new Executor(bench, this.#bounds.coordinatedItems)
     this.#serving = { bench, executor, writer }
     this.#open = new Batch(stream)

@@ -8,8 +8,8 @@ import { temporaryPostgres } from '../postgres.js'
 import { ServerProcess, until } from './server.js'
 
 const daybook = fileURLToPath(new URL('../../src/cli/daybook.js', import.meta.url))
-const batchSize = 1000
-const batches = 8
+const batchSize = 4000
+const batches = 6
 
 t.setTimeout(240_000)
 
@@ -20,7 +20,7 @@ t.test(
     const settings = {
       DATABASE_URL,
       DAYBOOK_HISTORY: 'on',
-      DAYBOOK_TRANSACTIONS_MAX: '4096',
+      DAYBOOK_TRANSACTIONS_MAX: '16384',
       DAYBOOK_LOG_LEVEL: 'warn',
     }
     let server = await ServerProcess.start(t, settings)
