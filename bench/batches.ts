@@ -124,7 +124,7 @@ function readJson(answer: Buffer, body: BatchBody): Outcome {
 }
 
 /** The items lie behind a header of 16 bytes, 16 bytes each; the first byte is the outcome. */
-export function readBinary(answer: Buffer, body: Pick<BatchBody, 'amounts' | 'sum'>): Outcome {
+export function readBinary(answer: Buffer, body: BatchBody): Outcome {
   const allAccepted =
     answer.readUInt32LE(8) === body.amounts.length &&
     answer.readUInt32LE(12) === body.amounts.length
@@ -137,10 +137,7 @@ function firstCode(answer: Buffer): string {
   return /"code":"(\w+)"/.exec(answer.toString('latin1'))?.[1] ?? ''
 }
 
-function sumAccepted(
-  body: Pick<BatchBody, 'amounts'>,
-  isAccepted: (index: number) => boolean,
-): Outcome {
+function sumAccepted(body: BatchBody, isAccepted: (index: number) => boolean): Outcome {
   const outcome: Outcome = { transfers: 0, amount: 0n }
   body.amounts.forEach((amount, index) => {
     if (!isAccepted(index)) return

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Client } from 'pg'
 import { formatKey } from '../../src/key.js'
-import { type Books, Journal } from '../gate.js'
+import { type Books, Journal, type Tally } from '../gate.js'
 import { accountKey, type GeneratedJournal } from '../generated-journal.js'
 import { type Server, startServer } from '../server.js'
 import type { AccountSet } from '../spread.js'
@@ -32,7 +32,7 @@ export class BenchBook {
   readonly #books: Books
   /** Transfers that were written or acknowledged, and minor units that they moved. */
   readonly #expected = { transfers: 0, amount: 0n }
-  readonly #journaled = { transfers: 0, amount: 0n, debited: 0n }
+  readonly #journaled = { transfers: 0, amount: 0n, debited: 0n, credited: 0n }
 
   private constructor(
     bench: HistoryBench,
@@ -138,38 +138,48 @@ export class BenchBook {
     this.#expected.amount += amount
   }
 
+  /** Notes as faults what the journal does not hold, or holds too often. */
+  async checkJournal(part: string): Promise<void> {
+    const { transfers, amount } = this.#expected
+    const tally = await this.#tally()
+    this.#compare(`${part}: transfers in the journal`, tally.transfers, transfers)
+    this.#compare(`${part}: minor units in the journal`, tally.amount, amount)
+    this.#compare(`${part}: minor units debited in the journal`, tally.debited, amount)
+    this.#compare(`${part}: minor units credited in the journal`, tally.credited, amount)
+  }
+
   /** Waits for the read models, and notes as faults what is not there, or there too often. */
   async check(part: string): Promise<void> {
     await this.untilFollowed()
-    const { transfers, amount } = this.#expected
+    await this.checkJournal(part)
     const { rows } = await this.client.query<{ n: string; entries: string; debited: string }>(
       `select (select count(*) from daybook_history.transaction) as n, count(*) as entries,
          coalesce(sum(amount) filter (where amount > 0), 0) as debited
        from daybook_history.entry`,
     )
     const [{ n, entries, debited }] = rows
-    const tally = await this.#tally()
-    const found = {
-      'the journal': `${tally.transfers} transfers of ${tally.amount} minor units`,
-      'the read models': `${n} transfers of ${debited} minor units`,
-      'the entries': `${Number(entries) / 2} transfers of ${tally.debited} minor units`,
-    }
-    for (const [who, has] of Object.entries(found)) {
-      const expected = `${transfers} transfers of ${amount} minor units`
-      if (has === expected) continue
-      const fault = `${expected} were acknowledged, and of ${who} there are ${has}`
-      this.#bench.faults.push(`${part}: ${fault}`)
-      this.#bench.print(`  WRONG ${fault}`)
-    }
+    const { transfers, amount } = this.#expected
+    this.#compare(`${part}: transactions in the read models`, Number(n), transfers)
+    this.#compare(`${part}: entries in the read models`, Number(entries), 2 * transfers)
+    this.#compare(`${part}: minor units debited in the read models`, BigInt(debited), amount)
+  }
+
+  #compare(what: string, found: number | bigint, expected: number | bigint): void {
+    if (found === expected) return
+    const fault = `${what}: ${found}, and ${expected} were acknowledged`
+    this.#bench.faults.push(fault)
+    this.#bench.print(`  WRONG ${fault}`)
   }
 
   /** All that the journal holds: each call of the gate tells what came since the one before. */
-  async #tally(): Promise<{ transfers: number; amount: bigint; debited: bigint }> {
-    const { transfers, amount, debited } = await this.#books.advance()
-    this.#journaled.transfers += transfers
-    this.#journaled.amount += amount
-    this.#journaled.debited += debited
-    return this.#journaled
+  async #tally(): Promise<Omit<Tally, 'records'>> {
+    const news = await this.#books.advance()
+    const tally = this.#journaled
+    tally.transfers += news.transfers
+    tally.amount += news.amount
+    tally.debited += news.debited
+    tally.credited += news.credited
+    return tally
   }
 
   #environment(settings: Record<string, string>): Record<string, string> {

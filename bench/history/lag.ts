@@ -27,14 +27,13 @@ export async function measureLag(bench: HistoryBench) {
         await book.untilFollowed()
         const looks = new Looks(book)
         const fromMs = Date.now() + warmupSeconds * 1000
-        const { latenciesMs, transfers } = await postPaced(bench, book, {
+        const posted = await postPaced(bench, book, {
           ...{ port, batchSize, perSecond },
           transfers: perSecond * (warmupSeconds + seconds),
         })
-        const tookSeconds = (Date.now() - fromMs) / 1000 + warmupSeconds
         await book.check('lag')
         const lags = await looks.end(fromMs)
-        const postings = percentiles(latenciesMs)
+        const postings = percentiles(posted.latenciesMs)
         const lag = (share: number) => withUnit(lags.percentile(share) / 1000, 's')
         return [
           atMost('lag, p99', lags.percentile(0.99) / 1000, {
@@ -43,7 +42,7 @@ export async function measureLag(bench: HistoryBench) {
           }),
           {
             what: 'postings acknowledged meanwhile',
-            measured: rateText(transfers / tookSeconds),
+            measured: rateText(posted.transfers / posted.seconds),
             beside: `batches of ${batchSize}: p50 ${withUnit(postings.p50, 'ms')}, p99 ${withUnit(postings.p99, 'ms')}`,
           },
         ]

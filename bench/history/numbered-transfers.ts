@@ -27,6 +27,12 @@ export function numberedJson(number: number, accounts: number): string {
   })
 }
 
+export interface NumberedBatch {
+  buffer: Buffer
+  /** Minor units of each transfer. */
+  amounts: bigint[]
+}
+
 /** Transfers from a number on as a binary batch. */
 export function numberedBatch(from: number, count: number, accounts: number): NumberedBatch {
   const buffer = Buffer.alloc(headerBytes + itemBytes * count)
@@ -45,12 +51,5 @@ export function numberedBatch(from: number, count: number, accounts: number): Nu
     buffer.writeBigInt64LE(amounts[index], at + 48)
     buffer.writeInt32LE(noDate, at + 56)
   }
-  return { buffer, amounts, sum: amounts.reduce((sum, amount) => sum + amount, 0n) }
-}
-
-interface NumberedBatch {
-  buffer: Buffer
-  /** Minor units of each transfer. */
-  amounts: bigint[]
-  sum: bigint
+  return { buffer, amounts }
 }

@@ -51,15 +51,15 @@ const longSizes: Sizes = {
 
 const shortSizes: Sizes = {
   accounts: 20_000,
-  records: 200_000,
-  catchUpRecords: 100_000,
-  singlesSeconds: 8,
-  entries: 100_000,
-  pages: 400,
-  feedSeconds: 8,
-  oldIds: 100_000,
-  retries: 400,
-  newIds: 16_000,
+  records: 150_000,
+  catchUpRecords: 80_000,
+  singlesSeconds: 6,
+  entries: 50_000,
+  pages: 250,
+  feedSeconds: 6,
+  oldIds: 80_000,
+  retries: 300,
+  newIds: 8000,
 }
 
 export const HISTORY_USAGE = `npm run bench:history -- [options]
@@ -91,7 +91,7 @@ export function readHistoryOptions(words: string[]): HistoryOptions {
     ...{ short, note, directory, write },
     only: readParts(values.only),
     seconds: positive('seconds', values.seconds, short ? 30 : 600),
-    warmupSeconds: short ? 3 : 5,
+    warmupSeconds: short ? 2 : 5,
     rounds: positive('pairs', values.pairs, short ? 1 : 10),
     sizes: short ? shortSizes : longSizes,
     command: ['npm run bench:history', ...(words.length > 0 ? ['--', ...words] : [])].join(' '),

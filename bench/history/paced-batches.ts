@@ -25,6 +25,8 @@ export interface PacedBatchesResult {
   /** Transfers that were refused, or whose answer was another than a 200 or never came. */
   failed: number
   latenciesMs: Float64Array
+  /** From when the first was due to the last answer. */
+  seconds: number
 }
 
 /** Built before the first is due, so that many accounts are met and nothing has to be built later. */
@@ -41,7 +43,7 @@ const draw = new Draw(set, 'uniform')
 const source = new IdSource()
 const free = Array.from({ length: Math.min(bodiesInitial, batches) }, newBody)
 const result: PacedBatchesResult = {
-  ...{ transfers: 0, amount: 0n, failed: 0 },
+  ...{ transfers: 0, amount: 0n, failed: 0, seconds: 0 },
   latenciesMs: new Float64Array(batches),
 }
 const startedAt = performance.now()
@@ -64,6 +66,7 @@ async function send(dueAt: number): Promise<void> {
   free.push(body)
   ended += 1
   if (ended < batches) return
+  result.seconds = (performance.now() - startedAt) / 1000
   clearInterval(sender)
   agent.destroy()
   parentPort?.postMessage(result)

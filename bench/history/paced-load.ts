@@ -22,7 +22,9 @@ export async function postPaced(
       PacedBatchesResult,
     ]
     book.acknowledge(result)
-    if (result.failed > 0) faults.push(`${result.failed} postings failed`)
+    if (result.failed > 0) {
+      faults.push(`${result.failed} of ${transfers} postings at ${perSecond}/s failed`)
+    }
     return result
   } finally {
     await generator.terminate()

@@ -70,7 +70,7 @@ async function readPage(caller: Caller, seq: number | undefined): Promise<void> 
       ? `limit=${limit}`
       : `cursor=${writeCursor({
           route: `entries ${id}`,
-          asked: { limit },
+          asked: { limit: String(limit) },
           place: [firstTimeMs + seq, stream, seq, side],
         })}`
   const answer = await caller.ask({ method: 'GET', path: `/v1/accounts/${id}/entries?${cursor}` })

@@ -29,6 +29,7 @@ export async function measureSingles(bench: HistoryBench) {
         followed.serve({}, async ({ port }) => {
           const without = { book: plain, port: plainPort }
           const pairs = await runPairs(bench, { without, with: { book: followed, port } })
+          await plain.checkJournal('singles')
           await followed.check('singles')
           return [figureOf(pairs)]
         }),
