@@ -49,7 +49,7 @@ async function sendBatch(job: LoadJob, agent: Agent, body: BatchBody, meter: Met
   const started = performance.now()
   let answer: Answer
   try {
-    answer = await post(job, agent, body.buffer)
+    answer = await postBatch(job, agent, body.buffer)
   } catch {
     meter.loseAnswer(size)
     // A server that has gone would otherwise be asked as fast as the machine can fail.
@@ -74,12 +74,17 @@ interface Answer {
   body: Buffer
 }
 
-interface Outcome {
+export interface Outcome {
   transfers: number
   amount: bigint
 }
 
-function post(job: LoadJob, agent: Agent, body: Buffer): Promise<Answer> {
+/** Sends a batch; resolves with whatever is answered. */
+export function postBatch(
+  job: Pick<LoadJob, 'host' | 'port' | 'path' | 'format'>,
+  agent: Agent,
+  body: Buffer,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
       {
@@ -119,7 +124,7 @@ function readJson(answer: Buffer, body: BatchBody): Outcome {
 }
 
 /** The items lie behind a header of 16 bytes, 16 bytes each; the first byte is the outcome. */
-function readBinary(answer: Buffer, body: BatchBody): Outcome {
+export function readBinary(answer: Buffer, body: BatchBody): Outcome {
   const allAccepted =
     answer.readUInt32LE(8) === body.amounts.length &&
     answer.readUInt32LE(12) === body.amounts.length

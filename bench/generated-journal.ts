@@ -63,8 +63,11 @@ export class GeneratedJournal {
     })
   }
 
-  /** Plain postings of 0.01 between two accounts that are there. */
-  async addPostings(count: number): Promise<void> {
+  /** Plain postings of 0.01 between two accounts that are there; `pickDebit` says which is debited. */
+  async addPostings(
+    count: number,
+    pickDebit = () => Math.floor(Math.random() * this.#accounts),
+  ): Promise<void> {
     const [word0, word1] = currencyWords('EUR')
     await this.#add(count, (seq) => {
       const key = keyAt(this.#transactions, 2)
@@ -72,7 +75,7 @@ export class GeneratedJournal {
       const at = this.#header(RecordKind.posting, plainPostingBytes, seq, key)
       const { words } = this.#batch
       words[at] |= (2 << scaleShift) << 16
-      const debit = Math.floor(Math.random() * this.#accounts)
+      const debit = pickDebit()
       const credit = (debit + 1 + Math.floor(Math.random() * (this.#accounts - 1))) % this.#accounts
       writeKeyWords(words, at + Word.debit, accountKey(debit))
       writeKeyWords(words, at + Word.credit, accountKey(credit))
@@ -123,8 +126,8 @@ export function accountKey(number: number): Key {
   return keyAt(number, 1)
 }
 
-/** A v4 key for a number; numbers of another `kind` have other keys. */
-function keyAt(number: number, kind: number): Key {
+/** A v4 key for a number; numbers of another `kind` have other keys. Accounts are 1, postings 2. */
+export function keyAt(number: number, kind: number): Key {
   const mixed = Math.imul(number + 1, 0x9e3779b1) >>> 0
   return { w0: mixed, w1: 0x00400000 | kind, w2: number, w3: Math.imul(mixed, 0x85ebca6b) >>> 0 }
 }

@@ -91,7 +91,7 @@ export class Meter {
 }
 
 /** Sorts the samples in place. */
-function percentiles(samples: Float64Array): Latency {
+export function percentiles(samples: Float64Array): Latency {
   samples.sort()
   const at = (share: number): number =>
     samples[Math.min(samples.length - 1, Math.ceil(samples.length * share) - 1)] ?? Number.NaN

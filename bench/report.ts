@@ -37,10 +37,11 @@ export function renderReport(report: Report): string {
   return lines.join('\n')
 }
 
-/** The head of a report: title, commit, command, machine. */
+/** The head of a report: title, commit, command, machine; `runs` says how much was run. */
 export function renderSetting(
   title: string,
   { date, machine, disk, postgres, options }: Setting,
+  runs = `${options.rounds} × ${options.seconds} s after ${options.warmupSeconds} s of warm-up; medians`,
 ): string[] {
   return [
     `# ${title}`,
@@ -58,10 +59,7 @@ export function renderSetting(
             ` (median of 200, p95 ${disk.flushP95Ms.toFixed(2)} ms)`,
         ],
         ['Postgres settings', settingsText(postgres)],
-        [
-          'Runs',
-          `${options.rounds} × ${options.seconds} s after ${options.warmupSeconds} s of warm-up; medians`,
-        ],
+        ['Runs', runs],
       ],
     ),
     '',
