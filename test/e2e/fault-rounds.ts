@@ -46,7 +46,7 @@ export interface FaultRound {
   seconds: number
 }
 
-const usualRounds = 5
+const usualRounds = 3
 const nothing = Object.freeze({
   ...{ requests: 0, acknowledged: 0, refused: 0, unavailable: 0, unknown: 0, settled: 0 },
   reads: 0,

@@ -10,7 +10,7 @@ t.setTimeout(120_000 + roundsOr(5) * 60_000)
 
 const postgres = await temporaryPostgres(t)
 /** A round takes as long as two or three snapshots. */
-const usualRounds = 3
+const usualRounds = 2
 /** So that one is due again and again. */
 const settings = { DAYBOOK_SNAPSHOT_RECORDS: '60', DAYBOOK_SNAPSHOTS_KEPT: '2' }
 

@@ -7,7 +7,7 @@ import { readGroups } from '../../src/history/trial-balance-groups.js'
 import { parseBookPosition } from '../../src/journal/book-position.js'
 import { postgresReader } from '../../src/journal/reader.js'
 import { below, randomOf } from '../actors/random.js'
-import { type ApiServer, type Json, startApi } from '../api/server.js'
+import { type ApiServer, eventually, type Json, startApi } from '../api/server.js'
 import { type JournalModel, modelSums, readJournalModel } from './journal-model.js'
 import { runWorkload } from './workload.js'
 
@@ -84,6 +84,8 @@ async function workOn(api: ApiServer, seed: number): Promise<void> {
   await api.post('/v1/transactions', {
     ...{ id: `dollars:${seed}`, debit: 'dollars:1', credit: 'dollars:0', amount: `${seed}.50` },
   })
+  // At first the read models are built.
+  await eventually(async () => (await api.get('/v1/accounts?limit=1')).status === 200)
 }
 
 /** All that the report says at a position is what the journal says, and in balance. */

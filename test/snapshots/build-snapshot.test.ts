@@ -5,7 +5,11 @@ import { postgresStore } from '../../src/journal/postgres-session.js'
 import { readLayout } from '../../src/journal/take-over.js'
 import { buildSnapshot } from '../../src/snapshots/build-snapshot.js'
 import { usableSnapshots } from '../../src/snapshots/choose-snapshot.js'
-import { encodeManifest, type SnapshotManifest } from '../../src/snapshots/manifest.js'
+import {
+  encodeManifest,
+  type SnapshotManifest,
+  snapshotVersion,
+} from '../../src/snapshots/manifest.js'
 import { openSnapshotStore } from '../../src/snapshots/open-store.js'
 import type { SnapshotStore } from '../../src/snapshots/store.js'
 import { withClient } from '../actors/book-database.js'
@@ -106,7 +110,7 @@ t.test('a snapshot of a newer program is refused before anything is taken over',
   const { book, build } = await bookWithSnapshots(t, [2])
   const { engine, connectionString } = book
   const { snapshot } = await build()
-  const stored = encodeManifest({ ...snapshot, version: 2 })
+  const stored = encodeManifest({ ...snapshot, version: snapshotVersion + 1 })
   await putManifest(connectionString, snapshot, stored)
   const epochs = () =>
     withClient(connectionString, async (client) => {
