@@ -31,6 +31,7 @@ t.test('a feed whose server is killed again and again has no gap and no repeat',
     await server.end('SIGKILL')
     if ((await committed(DATABASE_URL)).total > follower.count) killedBehind += 1
     server = await start(round)
+    await until('it listens again', () => follower.connections > round)
   }
   await poster.stop()
   const { facts, generations, total } = await committed(DATABASE_URL)
@@ -49,7 +50,6 @@ t.test('a feed whose server is killed again and again has no gap and no repeat',
   const missing = poster.acknowledged.filter((id) => !told.has(id))
   t.same(missing, [], 'all that was acknowledged')
   t.ok(poster.acknowledged.length > rounds * 20, `${poster.acknowledged.length} acknowledged`)
-  t.ok(follower.connections > rounds, `${follower.connections} connections`)
 })
 
 /** Listens with Last-Event-ID, connecting again for as long as it is not told to stop. */
