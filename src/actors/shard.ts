@@ -10,7 +10,7 @@ import { FrameWriter, frameHeaderWords } from './frame.js'
 import { letGoOfOldest } from './let-go.js'
 import { Mailbox } from './mailbox.js'
 import { Outbox } from './outbox.js'
-import { Recalls } from './recall.js'
+import { type FindTransactions, Recalls } from './recall.js'
 import { refusalNumber } from './refusals.js'
 import { type ShardBounds, shardBounds } from './shard-bounds.js'
 import type { ShardGauges, ShardOptions, ShardParts } from './shard-parts.js'
@@ -160,7 +160,7 @@ export class Shard implements WriterListener {
         onRefused: (refusal) => this.#parts.observer.onRefused(refusal),
         onExpired: () => this.#parts.observer.onExpired(),
       },
-      new Recalls(this.book, underWay, this.#parts.findTransactions, () => this.#run()),
+      new Recalls(this.book, underWay, this.#findTransactions, () => this.#run()),
       underWay,
     )
     this.book.stream = stream
@@ -224,6 +224,16 @@ export class Shard implements WriterListener {
   projected(positions: [stream: number, seq: number][]): void {
     this.book.letGo.projected = new Map(positions)
     letGoOfOldest(this.book)
+  }
+
+  /** Who waits is told that it failed; an operator hears why. */
+  readonly #findTransactions: FindTransactions = async (asked, coverage) => {
+    try {
+      return await this.#parts.findTransactions(asked, coverage)
+    } catch (error) {
+      this.#parts.onTrouble(error as Error)
+      throw error
+    }
   }
 
   /** Digest of a slot's actors as they are now; undefined if too many are asked for at once. */

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
+import { feedEventTypes } from '../history/feed/feed-event.js'
 import { disabledReasons, receiverStates } from '../history/webhooks/receiver.js'
-import { webhookEventTypes } from '../history/webhooks/webhook-event.js'
 import { Cursor, Limit } from './history-schemas.js'
 import { boundedText, KeyText, oneOf, strict } from './schemas.js'
 
@@ -19,9 +19,9 @@ const Url = Type.String({
   description: 'Where events are posted to; https',
 })
 
-const Types = Type.Array(oneOf(webhookEventTypes, 'A type of event'), {
+const Types = Type.Array(oneOf(feedEventTypes, 'A type of event'), {
   minItems: 1,
-  maxItems: webhookEventTypes.length,
+  maxItems: feedEventTypes.length,
   uniqueItems: true,
   description: 'Only events of these types; absent: of all',
 })

@@ -1,23 +1,10 @@
-import type { FeedEvent, FeedEventType } from '../feed/feed-event.js'
+import type { FeedEvent } from '../feed/feed-event.js'
 
 /**
  * What a receiver is sent: the events of the feed, and two of our own. Both are told apart by their
  * type, as all are; a receiver passes over a type that it does not know, and answers 2xx.
  */
 export type WebhookEvent = FeedEvent | GapEvent | TestEvent
-
-/** The types that a receiver may ask for. */
-export const webhookEventTypes = [
-  'transaction.posted',
-  'hold.placed',
-  'hold.posted',
-  'hold.voided',
-  'hold.expired',
-  'transaction.reversed',
-  'account.created',
-  'account.changed',
-  'account.moved',
-] as const satisfies readonly FeedEventType[]
 
 /** The journal no longer has the events of a stream between two positions: they were archived. */
 export interface GapEvent extends OwnEvent {
