@@ -10,12 +10,9 @@ import {
   readEntries,
   recordedBalance,
 } from '../history/account-history.js'
-import { accountStatement, onNormalSide, transactionsOf } from '../history/account-statement.js'
+import { accountStatement, onNormalSide } from '../history/account-statement.js'
 import type { HistoryQueries } from '../history/history-pool.js'
 import { statementFormats } from '../history/statements/statement-formats.js'
-import { findTransactions, type HistoryTransactionView } from '../history/transaction-history.js'
-import type { RecordKind } from '../journal/record.js'
-import { transactionType } from '../journal/transaction-type.js'
 import { formatKey } from '../key.js'
 import { formatMinor } from '../money.js'
 import { type ApiParts, contextOf } from './context.js'
@@ -85,17 +82,14 @@ export const accountHistoryRoutes: FastifyPluginAsyncTypebox<{ parts: ApiParts }
           ...(page.after === undefined ? {} : { after: { timeMs, stream, seq, nr } }),
           descending: order !== 'asc',
           limit: page.limit + 1,
+          withTransactions: asksFor(fields, ...ofTransaction),
         })
         const shown = entries.slice(0, page.limit)
-        const found = asksFor(fields, ...ofTransaction)
-          ? await findTransactions(queries, { tenant, ...transactionsOf(shown) })
-          : []
-        const transactions = new Map(found.map((transaction) => [transaction.id, transaction]))
         const places = entries.map(({ place }) => ({
           place: [place.timeMs, place.stream, place.seq, place.nr],
         }))
         return {
-          data: shown.map((entry) => withFields(shownEntry(account, entry, transactions), fields)),
+          data: shown.map((entry) => withFields(shownEntry(account, entry), fields)),
           meta: { ...listMeta(queries), cursor: nextCursor(paging, page, places) },
         }
       })
@@ -198,14 +192,8 @@ export async function accountOf(
   return account
 }
 
-function shownEntry(
-  account: HistoryAccount,
-  entry: AccountEntry,
-  transactions: ReadonlyMap<string, HistoryTransactionView>,
-): Static<typeof Entry> {
-  const { place, amount, transaction, counterAccount, effectiveDate } = entry
-  const made = transactions.get(transaction)
-  const { reference, description, category, number, code } = made ?? {}
+function shownEntry(account: HistoryAccount, entry: AccountEntry): Static<typeof Entry> {
+  const { place, amount, transaction, counterAccount, effectiveDate, about } = entry
   return {
     position: formatPosition(place.stream, place.seq),
     ...{ transaction, counterAccount, effectiveDate },
@@ -214,8 +202,7 @@ function shownEntry(
     currency: account.currency,
     balance: shownBalance(account, entry.balance),
     recordedAt: new Date(place.timeMs).toISOString(),
-    type: made && transactionType(made.kind as RecordKind, made.remaining !== undefined),
-    ...{ reference, description, category, number, code },
+    ...about,
   }
 }
 

@@ -1,5 +1,13 @@
 import { formatDay } from '../clock.js'
+import {
+  type EntryTransaction,
+  type EntryTransactionRow,
+  entryTransactionOf,
+  findEntryTransactions,
+  joinTransactions,
+} from './entry-transactions.js'
 import type { HistoryQueries, Positions } from './history-pool.js'
+import { prepared } from './prepared.js'
 
 const dayMs = 86_400_000
 
@@ -28,6 +36,8 @@ export interface AccountEntry {
   balance: bigint
   /** `YYYY-MM-DD`. */
   effectiveDate: string
+  /** If it was asked for. */
+  about?: EntryTransaction
 }
 
 /**
@@ -54,6 +64,8 @@ export interface EntryQuery {
   limit: number
   /** Nothing after these positions; absent: all that is there. */
   upTo?: Positions
+  /** What each entry's transaction says is wanted too. */
+  withTransactions: boolean
 }
 
 export async function findAccount(
@@ -81,6 +93,7 @@ export async function readEntries(
     entries = await entriesWithin(queries, { ...query, ...range })
     if (entries.length === query.limit) break
   }
+  if (query.withTransactions) entries = await withTransactions(queries, query.tenant, entries)
   return query.account.striped ? await withSums(queries, query, entries) : entries
 }
 
@@ -110,25 +123,31 @@ async function entriesWithin(
   { client, followed }: HistoryQueries,
   query: EntryQuery,
 ): Promise<AccountEntry[]> {
-  const { tenant, account, descending, limit, after, upTo } = query
+  const { tenant, account, descending, limit, after, upTo, withTransactions } = query
   const direction = descending ? 'desc' : 'asc'
   const compare = descending ? '<' : '>'
   // Moments, not milliseconds to reckon with: the planner leaves out the partitions of other months.
   const range = [new Date(query.fromMs), new Date(query.beforeMs)]
   const values: unknown[] = [tenant, account.id, ...range, limit]
   if (after !== undefined) values.push(new Date(after.timeMs), after.stream, after.seq, after.nr)
+  const put = (value: unknown): string => `$${values.push(value)}`
+  const order = ['recorded_at', 'stream', 'seq', 'nr'].map((key) => `${key} ${direction}`).join()
   const ofStream = (stream: number) =>
     `(select ${entryFields} from daybook_history.entry
       where tenant = $1 and account = $2 and stream = ${stream}
         and recorded_at >= $3 and recorded_at < $4
-        ${upTo === undefined ? '' : `and seq <= ${upTo.get(stream) ?? 0}`}
+        ${upTo === undefined ? '' : `and seq <= ${put(upTo.get(stream) ?? 0)}`}
         ${after === undefined ? '' : afterPlace(stream, compare)}
       order by recorded_at ${direction}, seq ${direction}, nr ${direction} limit $5)`
   const { rows } = await client.query<EntryRow>(
-    `select * from (${[...followed.keys()].map(ofStream).join(' union all ')}) of_streams
-     order by recorded_ms ${direction}, stream ${direction}, seq ${direction}, nr ${direction}
-     limit $5`,
-    values,
+    prepared(
+      `select ${entryNames}${withTransactions ? ', t.*' : ''} from (
+         select * from (${[...followed.keys()].map(ofStream).join(' union all ')}) of_streams
+         order by ${order} limit $5) e
+       ${withTransactions ? joinTransactions : ''}
+       order by ${order}`,
+      values,
+    ),
   )
   return rows.map(entryOf)
 }
@@ -200,8 +219,11 @@ export async function postedBalances(
   return rows.map(({ balance }) => BigInt(balance ?? 0))
 }
 
-const entryFields = `(extract(epoch from recorded_at) * 1000)::bigint as recorded_ms, stream, seq, nr,
-  transaction, counter_account, amount, balance, effective_date::text as effective_date`
+const entryFields = `recorded_at, (date_part('epoch', recorded_at) * 1000)::bigint as recorded_ms,
+  stream, seq, nr, transaction, counter_account, amount, balance, effective_date::text as effective_date`
+
+const entryNames = `recorded_ms, e.stream, e.seq, e.nr, transaction, counter_account, amount, balance,
+  effective_date`
 
 interface EntryRow {
   recorded_ms: string
@@ -215,9 +237,9 @@ interface EntryRow {
   effective_date: string
 }
 
-function entryOf(row: EntryRow): AccountEntry {
+function entryOf(row: EntryRow & Partial<EntryTransactionRow>): AccountEntry {
   const { recorded_ms, stream, seq, nr } = row
-  return {
+  const entry: AccountEntry = {
     place: { timeMs: Number(recorded_ms), stream, seq: Number(seq), nr },
     transaction: row.transaction,
     counterAccount: row.counter_account,
@@ -225,6 +247,23 @@ function entryOf(row: EntryRow): AccountEntry {
     balance: BigInt(row.balance),
     effectiveDate: row.effective_date,
   }
+  if (row.kind !== undefined) entry.about = entryTransactionOf(row as EntryTransactionRow)
+  return entry
+}
+
+/** Looks for the transactions that were not recorded where most of them are. */
+async function withTransactions(
+  queries: HistoryQueries,
+  tenant: number,
+  entries: AccountEntry[],
+): Promise<AccountEntry[]> {
+  const missing = entries.filter(({ about }) => about === undefined)
+  if (missing.length === 0) return entries
+  const ids = [...new Set(missing.map(({ transaction }) => transaction))]
+  const found = await findEntryTransactions(queries, { tenant, ids })
+  return entries.map((entry) =>
+    entry.about === undefined ? { ...entry, about: found.get(entry.transaction) } : entry,
+  )
 }
 
 /** Entries of a stream beyond the place in $6 to $9, in the order (time, stream, seq, side). */
@@ -245,8 +284,9 @@ async function partsBefore(
         and (recorded_at, ${own}, seq, nr) < ($3::timestamptz, $4::int, $5::bigint, $6::smallint)
       order by recorded_at desc, seq desc, nr desc limit 1)`
   const { rows } = await client.query<{ stream: number; balance: string }>(
-    [...followed.keys()].map(ofStream).join(' union all '),
-    [of.tenant, of.account.id, new Date(timeMs), stream, seq, nr],
+    prepared([...followed.keys()].map(ofStream).join(' union all '), [
+      ...[of.tenant, of.account.id, new Date(timeMs), stream, seq, nr],
+    ]),
   )
   return new Map(rows.map((row) => [row.stream, BigInt(row.balance)]))
 }

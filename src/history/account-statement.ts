@@ -1,8 +1,6 @@
 import { v7 } from 'uuid'
 import { type AccountClass, accountClasses, isDebitNormal } from '../actors/accounts.js'
 import { formatDay } from '../clock.js'
-import type { RecordKind } from '../journal/record.js'
-import { transactionType } from '../journal/transaction-type.js'
 import {
   type AccountEntry,
   type EntryPlace,
@@ -12,7 +10,6 @@ import {
 } from './account-history.js'
 import type { HistoryPool, HistoryQueries, Positions } from './history-pool.js'
 import type { Statement, StatementLine } from './statements/statement.js'
-import { findTransactions } from './transaction-history.js'
 
 /** Entries that are read at a time: nobody's transaction stays open while a client reads. */
 const pageEntries = 500
@@ -66,58 +63,32 @@ async function* linesOf(
   const range = { fromMs: fromDay * dayMs, beforeMs: (toDay + 1) * dayMs }
   let after: EntryPlace | undefined
   for (;;) {
-    const lines = await pool.read(undefined, async (queries) => {
-      const entries = await readEntries(queries, {
+    const entries = await pool.read(undefined, async (queries) => {
+      return await readEntries(queries, {
         ...{ tenant, account, ...range, upTo, descending: false, limit: pageEntries },
         ...(after === undefined ? {} : { after }),
+        withTransactions: true,
       })
-      after = entries.at(-1)?.place
-      return await withTransactions(queries, tenant, account, entries)
     })
-    yield* lines
-    if (lines.length < pageEntries) return
+    after = entries.at(-1)?.place
+    for (const entry of entries) yield lineOf(account, entry)
+    if (entries.length < pageEntries) return
   }
 }
 
-async function withTransactions(
-  queries: HistoryQueries,
-  tenant: number,
+function lineOf(
   account: HistoryAccount,
-  entries: readonly AccountEntry[],
-): Promise<StatementLine[]> {
-  const found = await findTransactions(queries, { tenant, ...transactionsOf(entries) })
-  const transactions = new Map(found.map((transaction) => [transaction.id, transaction]))
-  return entries.map(({ place, transaction, amount, balance, effectiveDate, counterAccount }) => {
-    const made = transactions.get(transaction)
-    const { reference, description, category, number, code } = made ?? {}
-    return {
-      position: `${place.stream}-${place.seq}`,
-      side: amount > 0n ? 'debit' : 'credit',
-      amount: amount > 0n ? amount : -amount,
-      balanceAfter: onNormalSide(account, balance),
-      recordedAtMs: place.timeMs,
-      ...{ transaction, effectiveDate, counterAccount },
-      ...(made === undefined
-        ? {}
-        : { type: transactionType(made.kind as RecordKind, made.remaining !== undefined) }),
-      ...(reference === undefined ? {} : { reference }),
-      ...(description === undefined ? {} : { description }),
-      ...(category === undefined ? {} : { category }),
-      ...(number === undefined ? {} : { number }),
-      ...(code === undefined ? {} : { code }),
-    }
-  })
-}
-
-/** The transactions of some entries, and when most of them were recorded. */
-export function transactionsOf(entries: readonly AccountEntry[]): {
-  ids: string[]
-  range?: { fromMs: number; toMs: number }
-} {
-  const ids = [...new Set(entries.map(({ transaction }) => transaction))]
-  if (ids.length === 0) return { ids }
-  const times = entries.map(({ place }) => place.timeMs)
-  return { ids, range: { fromMs: Math.min(...times), toMs: Math.max(...times) } }
+  { place, transaction, amount, balance, effectiveDate, counterAccount, about }: AccountEntry,
+): StatementLine {
+  return {
+    position: `${place.stream}-${place.seq}`,
+    side: amount > 0n ? 'debit' : 'credit',
+    amount: amount > 0n ? amount : -amount,
+    balanceAfter: onNormalSide(account, balance),
+    recordedAtMs: place.timeMs,
+    ...{ transaction, effectiveDate, counterAccount },
+    ...about,
+  }
 }
 
 /** Debits less credits, seen from the account's normal side. */

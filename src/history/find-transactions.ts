@@ -46,10 +46,9 @@ async function findTransactions(
   asked: readonly AskedTransaction[],
   coverage: Positions,
 ): Promise<(RecalledTransaction | undefined)[]> {
-  const { rows } = await connection.query<FoundRow>(text, [
-    asked.map(({ tenant }) => tenant),
-    asked.map(({ key }) => formatKey(key)),
-  ])
+  const tenants = asked.map(({ tenant }) => tenant)
+  const ids = asked.map(({ key }) => formatKey(key))
+  const { rows } = await connection.query<FoundRow>(text, [tenants, ids], 'history-old-ids')
   assertCovered(rows[0], coverage)
   return rows.map(recalledOf)
 }

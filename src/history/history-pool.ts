@@ -76,16 +76,18 @@ export class HistoryPool {
     const client = await this.#pool.connect().catch((error: Error) => {
       throw new HistoryFault('history_unavailable', 'the read models cannot be reached', error)
     })
-    let hasFailed = true
     try {
       const result = await work(client)
-      hasFailed = false
+      // What was read is known: nobody waits for the end of a transaction that has only read.
+      client.query('commit').then(
+        () => client.release(),
+        () => client.release(true),
+      )
       return result
     } catch (error) {
-      throw asFault(error as Error)
-    } finally {
       // A session in which something has failed may be in a transaction still.
-      client.release(hasFailed)
+      client.release(true)
+      throw asFault(error as Error)
     }
   }
 
@@ -110,15 +112,9 @@ async function readOnce<T>(
   positions: Positions,
   read: (queries: HistoryQueries) => Promise<T>,
 ): Promise<{ result: T } | typeof behind> {
-  await client.query('begin isolation level repeatable read read only')
-  const { followed, newestMs } = await followedStreams(client)
-  if (!reaches(followed, positions)) {
-    await client.query('rollback')
-    return behind
-  }
-  const result = await read({ client, followed, newestMs })
-  await client.query('commit')
-  return { result }
+  const { followed, newestMs } = await beginReading(client)
+  if (!reaches(followed, positions)) return behind
+  return { result: await read({ client, followed, newestMs }) }
 }
 
 const anywhere: Positions = new Map()
@@ -142,19 +138,25 @@ async function positionsOf(
   return heads.set(stream, Math.max(seq, heads.get(stream) ?? 0))
 }
 
-async function followedStreams(
+/** Begins a transaction, whose state is that of its first statement; in one round trip. */
+const beginText = `
+  begin isolation level repeatable read read only;
+  select stream, seq, recorded_at, (select indexed from daybook_history.about) as indexed
+  from daybook_history.progress order by stream`
+
+interface ProgressRow {
+  stream: number
+  seq: string
+  recorded_at: Date
+  indexed: boolean
+}
+
+async function beginReading(
   client: pg.ClientBase,
 ): Promise<Pick<HistoryQueries, 'followed' | 'newestMs'>> {
-  const { rows } = await client.query<{
-    stream: number
-    seq: string
-    recorded_at: Date
-    indexed: boolean
-  }>({
-    name: 'history-followed',
-    text: `select stream, seq, recorded_at, (select indexed from daybook_history.about) as indexed
-           from daybook_history.progress order by stream`,
-  })
+  // Each of the two statements has a result.
+  const results = await client.query<ProgressRow>(beginText)
+  const [, { rows }] = results as unknown as pg.QueryResult<ProgressRow>[]
   if (rows.length === 0 || !rows[0].indexed) {
     throw new HistoryFault('history_unavailable', 'the read models are being built')
   }

@@ -115,33 +115,6 @@ async function transactionsOf(
   return rows.length <= idsMax ? rows.map(({ id }) => id) : undefined
 }
 
-/**
- * Transactions by their ids, in any order; those that are not there are left out. Most of them were
- * recorded in `range`, a moment before what they moved: others take longer to find.
- */
-export async function findTransactions(
-  { client }: Pick<HistoryQueries, 'client'>,
-  of: { tenant: number; ids: readonly string[]; range?: { fromMs: number; toMs: number } },
-): Promise<HistoryTransactionView[]> {
-  const { tenant, ids, range } = of
-  const text = `select ${fields} from daybook_history.transaction t
-    where tenant = $1 and id = any($2::uuid[])`
-  if (range === undefined) {
-    return (await client.query<TransactionRow>(text, [tenant, ids])).rows.map(viewOf)
-  }
-  const { rows } = await client.query<TransactionRow>(
-    `${text} and recorded_at >= $3 and recorded_at <= $4`,
-    [tenant, ids, new Date(range.fromMs - beforehandMs), new Date(range.toMs)],
-  )
-  const found = rows.map(viewOf)
-  const missing = ids.filter((id) => !found.some((transaction) => transaction.id === id))
-  if (missing.length === 0) return found
-  return [...found, ...(await findTransactions({ client }, { tenant, ids: missing }))]
-}
-
-/** Other streams do their part within moments, unless one of them was away. */
-const beforehandMs = 3_600_000
-
 const fields = `id, (extract(epoch from recorded_at) * 1000)::bigint as time_ms, stream, seq, kind,
   state, imported, effective_date::text as effective_date,
   (extract(epoch from expires_at) * 1000)::bigint as expires_ms, target, debit, credit, amount,

@@ -17,9 +17,12 @@ export interface ConnectOptions {
   prepare?: (connection: DatabaseConnection) => Promise<void>
 }
 
-/** Runs statements; of several in one text the last one answers. An error of the server has its SQLSTATE as `code`. */
 export interface Queries {
-  query<Row = unknown>(text: string, values?: unknown[]): Promise<Result<Row>>
+  /**
+   * Runs statements; of several in one text the last one answers. One with a `name` is parsed once
+   * per connection. An error of the server has its SQLSTATE as `code`.
+   */
+  query<Row = unknown>(text: string, values?: unknown[], name?: string): Promise<Result<Row>>
 }
 
 export interface Result<Row> {

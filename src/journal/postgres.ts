@@ -40,11 +40,10 @@ class PostgresConnection implements DatabaseConnection {
     this.#client = client
   }
 
-  async query<Row>(text: string, values?: unknown[]): Promise<Result<Row>> {
-    const result: Result<Row> | Result<Row>[] = await this.#client.query<Row & pg.QueryResultRow>(
-      text,
-      values,
-    )
+  async query<Row>(text: string, values?: unknown[], name?: string): Promise<Result<Row>> {
+    const result: Result<Row> | Result<Row>[] = await this.#client.query<Row & pg.QueryResultRow>({
+      ...{ text, values, name },
+    })
     // Several statements in one text have a result each.
     return Array.isArray(result) ? result[result.length - 1] : result
   }

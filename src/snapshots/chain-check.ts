@@ -22,6 +22,8 @@ export class ChainCheck {
   /** First seq of the last chunk, and the number of its last part. */
   #chunkSeq = 1
   #part = 0
+  /** The last chunk itself, to be compared with the one after it. */
+  #last: StoredChunk | undefined
   #held: StoredChunk | undefined
   /** A record that cannot be; the next chunk says whether it was written so. */
   #defect: { seq: number; what: string } | undefined
@@ -108,15 +110,23 @@ export class ChainCheck {
       else this.#findChanged(this.#chunkSeq, this.seq)
     } else if (prev.equals(this.#chain.next(this.digest, held))) {
       // With the digest that it should have, what follows fits: only what it says of it is wrong.
-      this.#findChanged(firstSeq, firstSeq + Math.max(1, held.n) - 1)
+      this.#findChanged(firstSeq, lastSeqOf(held))
     } else if (prev.equals(this.#chain.next(held.prev, held))) {
       // It fits what follows: the chunk before it is not the one that it was written after.
       this.#findChanged(this.#chunkSeq, this.seq)
+    } else if (this.#hasContentOf(held)) {
+      this.#find('changed', this.#chunkSeq, lastSeqOf(held), 'it and the next chunk are swapped')
     } else {
       const what =
         'it fits neither what is before it nor what follows; the one before may be changed'
-      this.#find('changed', firstSeq, firstSeq + Math.max(1, held.n) - 1, what)
+      this.#find('changed', firstSeq, lastSeqOf(held), what)
     }
+  }
+
+  /** Whether the content of the chunk in question was written in the one before it. */
+  #hasContentOf({ prev, n, payload }: StoredChunk): boolean {
+    const last = this.#last
+    return last !== undefined && prev.equals(this.#chain.next(last.prev, { ...last, n, payload }))
   }
 
   /** If the chunk is as it was written, so is the record; else all of the chunk is in question. */
@@ -128,6 +138,7 @@ export class ChainCheck {
   #readRecords(chunk: StoredChunk): void {
     this.#chunkSeq = chunk.firstSeq
     this.#part = chunk.part
+    this.#last = chunk
     try {
       this.#replay.read(chunk, (words, at, seq) => {
         if (this.#defect !== undefined) return
@@ -147,6 +158,10 @@ export class ChainCheck {
   #find(code: FindingCode, seq: number, lastSeq: number, what: string): void {
     this.finding ??= { stream: this.#stream, seq, lastSeq, code, what }
   }
+}
+
+function lastSeqOf({ firstSeq, n }: StoredChunk): number {
+  return firstSeq + Math.max(1, n) - 1
 }
 
 /** Without what the finding says anyway. */

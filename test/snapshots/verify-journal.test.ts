@@ -115,6 +115,19 @@ t.test('two swapped rows are found at the first of them', async (t) => {
   }
 })
 
+t.test('two neighbours that were swapped are found at the first of them', async (t) => {
+  const pairs = rows.filter((row, index) => {
+    const next = rows[index + 1]
+    const isPair = next?.stream === row.stream && row.part === 0 && next.part === 0
+    return isPair && row.n === next.n
+  })
+  for (const row of pairs.slice(0, 4)) {
+    await found(t, swap(row, rows[row.index + 1], 'payload, n'), {
+      ...{ row, from: row.first_seq, to: lastSeqOf(row), codes: ['changed'] },
+    })
+  }
+})
+
 t.test('a stream that was cut off with its row is found against its heads', async (t) => {
   const before = await book.rows()
   const anchor = anchorOf(before, new Date())
