@@ -87,8 +87,8 @@ async function readPage(caller: Caller, seq: number | undefined): Promise<void> 
 
 /** What a page needs, in one statement. */
 async function readDirectly(book: BenchBook, seq: number): Promise<void> {
+  // Without a name, so that it is planned for this account.
   const { rows } = await book.client.query({
-    name: 'page',
     text: `select e.*, t.kind, t.remaining, t.reference, t.description, t.category, t.number, t.code
            from (
              select * from daybook_history.entry

@@ -19,7 +19,7 @@ export class HistoryFinder {
   }
 
   readonly find: FindTransactions = async (asked, coverage) => {
-    this.#connected ??= this.#database.connect({ name: 'daybook old ids' })
+    this.#connected ??= this.#database.connect({ name: 'daybook old ids', prepare })
     const connected = this.#connected
     try {
       return await findTransactions(await connected, asked, coverage)
@@ -34,6 +34,14 @@ export class HistoryFinder {
     this.#connected?.then((connection) => connection.close()).catch(() => undefined)
     this.#connected = undefined
   }
+}
+
+/**
+ * One plan fits all ids, and making it takes longer than carrying it out. A partition that is empty
+ * when it is made will not stay so: all are read by index.
+ */
+async function prepare(connection: DatabaseConnection): Promise<void> {
+  await connection.query('set plan_cache_mode = force_generic_plan; set enable_seqscan = off')
 }
 
 /** Why the read models cannot say whether an id was used. */

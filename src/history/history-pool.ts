@@ -42,6 +42,10 @@ export class HistoryPool {
       allowExitOnIdle: true,
     })
     this.#pool.on('error', options.onError)
+    // Parsed once, but planned for each account: busy ones are read in another way than others.
+    this.#pool.on('connect', (client) => {
+      client.query('set plan_cache_mode = force_custom_plan').catch(options.onError)
+    })
   }
 
   /**
