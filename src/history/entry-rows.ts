@@ -34,10 +34,13 @@ export const entryColumns =
   'tenant, account, stream, recorded_at, seq, nr, transaction, counter_account, amount, effective_date, dated, cause_stream, cause_seq, balance, debits'
 const entryColumnCount = 15
 
-/** Entries of some records, in the order of each stream. Their balances are filled in at the end. */
+/**
+ * Entries of some records, in the order of each stream. Balances that have to be looked up first are
+ * filled in at the end.
+ */
 export class EntryRows {
   readonly rows = new CopyTable(entryColumnCount)
-  /** Per entry: whose balance it moves, by how much, and where in the bytes what it is then goes. */
+  /** Of those: whose balance is moved, by how much, and where in the bytes what it is then goes. */
   readonly #places: number[] = []
   readonly #amounts: bigint[] = []
   readonly #balanceAt: number[] = []
@@ -73,18 +76,24 @@ export class EntryRows {
       rows.int(record.causeStream)
       rows.bigint(record.causeSeq)
     }
-    this.#places.push(balances.placeOf(tenant, side.words, side.accountAt, stream))
+    const place = balances.placeOf(tenant, side.words, side.accountAt, stream)
+    if (balances.isKnown(place)) {
+      rows.minor(balances.add(place, side.amount))
+      rows.minor(balances.debitsOf(place))
+      return
+    }
+    this.#places.push(place)
     this.#amounts.push(side.amount)
     this.#balanceAt.push(rows.leaveMinor())
     this.#debitsAt.push(rows.leaveMinor())
   }
 
   /** Places of the balances before these entries that have to be looked up, each once. */
-  unknown(balances: RunningBalances): number[] {
-    return [...new Set(this.#places.filter((place) => !balances.isKnown(place)))]
+  get unknown(): number[] {
+    return [...new Set(this.#places)]
   }
 
-  /** Moves the balances on, and says them in the rows. */
+  /** They have been looked up: moves them on, and says them in the rows. */
   fillIn(balances: RunningBalances): void {
     for (let index = 0; index < this.#places.length; index++) {
       const place = this.#places[index]

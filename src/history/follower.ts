@@ -262,7 +262,7 @@ export class Follower {
   }
 
   async #lookUp({ entries }: Projection): Promise<void> {
-    const places = entries.unknown(this.#balances)
+    const places = entries.unknown
     if (places.length === 0) return
     // The connection is in a transaction until then.
     await this.#writing

@@ -114,22 +114,21 @@ export async function buildIndexes(
     .split(';')
     .filter((statement) => statement.trim() !== '')
   const isOfEntries = (statement: string) => statement.includes(' daybook_history.entry')
-  const build = async (on: Queries, own: string[]) => {
+  const build = async (on: Queries, own: string[], tables: string) => {
     await on.query(`set maintenance_work_mem = '${indexMemory}'`)
     for (const statement of own) await on.query(statement)
+    await on.query(`analyze ${tables}`)
   }
   const built = await Promise.allSettled([
     build(
       connection,
       statements.filter((statement) => !isOfEntries(statement)),
+      'daybook_history.account, daybook_history.transaction',
     ),
-    build(second, statements.filter(isOfEntries)),
+    build(second, statements.filter(isOfEntries), 'daybook_history.entry'),
   ])
   for (const one of built) if (one.status === 'rejected') throw one.reason
   await connection.query('update daybook_history.about set indexed = true')
-  await connection.query(
-    'analyze daybook_history.account, daybook_history.transaction, daybook_history.entry',
-  )
 }
 
 /** Of each of the two that build them. */

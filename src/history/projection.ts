@@ -128,7 +128,8 @@ export class Projection {
     this.#addSides(words, at + Word.debit, at + Word.credit, plainSides(words, at), amount, 0)
     if (((words[at] >>> 16) & RecordFlag.idElsewhere) !== 0) return
     this.transactions.addPlain(words, at, {
-      ...{ timeMs: own.timeMs, amount },
+      timeMs: own.timeMs,
+      amount,
       stream: isApplied ? own.causeStream : stream,
       seq: isApplied ? own.causeSeq : seq,
       currency: this.#currencies.at(words, at + Word.currency),
