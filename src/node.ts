@@ -117,6 +117,7 @@ export class DaybookNode {
     this.#serving = wire({
       ...{ config: this.#config, log: this.#log, clock: this.clock },
       ...{ connectionString, shards: this.#shards, layout },
+      hurryHistory: () => this.#history?.hurry(),
     })
     for (const frame of this.#early.splice(0)) this.#serving.router.receive(frame)
     this.#enter('serving')

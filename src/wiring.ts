@@ -23,11 +23,13 @@ export interface WiringParts {
   connectionString: string
   shards: readonly ShardThread[]
   layout: Layout
+  /** A reader waits for the read models. */
+  hurryHistory(): void
 }
 
 /** What the API asks. The one place that knows that all shards are in this process. */
 export function wire(parts: WiringParts): ServingParts {
-  const { config, log, clock, connectionString, shards, layout } = parts
+  const { config, log, clock, connectionString, shards, layout, hurryHistory } = parts
   const { process } = config
   const limits = {
     inFlightCommandsMax: process.inFlightCommandsMax,
@@ -48,7 +50,7 @@ export function wire(parts: WiringParts): ServingParts {
     journal: archivedReader(postgresReader(connectionString, { timeoutMs, onError }), store),
     feed: newFeed(parts),
     history: process.history
-      ? new HistoryPool(connectionString, { timeoutMs, clock, onError })
+      ? new HistoryPool(connectionString, { timeoutMs, clock, onError, onWaiting: hurryHistory })
       : undefined,
     webhooks: process.history ? webhookAccess(parts) : undefined,
   }

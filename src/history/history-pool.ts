@@ -24,6 +24,8 @@ export interface HistoryPoolOptions {
   timeoutMs: number
   clock: Clock
   onError(error: Error): void
+  /** A read waits for what is recorded and not in the read models yet. */
+  onWaiting?(): void
 }
 
 /** Sessions that read the read models. */
@@ -69,6 +71,7 @@ export class HistoryPool {
       if (this.#options.clock.monotonic() >= deadline) {
         throw new HistoryFault('history_behind', 'the read models have not come that far yet')
       }
+      this.#options.onWaiting?.()
       await new Promise((resolve) => setTimeout(resolve, pollMs))
     }
   }

@@ -46,6 +46,11 @@ export class HistoryThread {
     return this.#webhooks
   }
 
+  /** A reader waits for what has just been recorded: it looks at the journal now. */
+  hurry(): void {
+    this.#worker.postMessage('hurry')
+  }
+
   /** Ends it at once: what it has half written does not count, and is written again. */
   async stop(): Promise<void> {
     this.#isStopping = true

@@ -1,3 +1,4 @@
+import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../clock.js'
 import { archivedStore } from '../journal/archived-store.js'
@@ -7,6 +8,7 @@ import type { FeedGauges } from './feed/redis-feed.js'
 import { runRedisFeed } from './feed/run-redis-feed.js'
 import type { FollowerProgress } from './follower.js'
 import { historyDatabase } from './history-database.js'
+import { Rest } from './rest.js'
 import { runFollower } from './run-follower.js'
 import type { WebhookGauges } from './webhooks/dispatcher.js'
 import { deliverWebhooks } from './webhooks/run-webhooks.js'
@@ -34,6 +36,9 @@ export type HistoryNews =
   /** Of the feed into Redis, or of webhooks. */
   | { warning: string }
   | { redis: FeedGauges[] }
+
+/** Of a scale to 19, the most patient. */
+const nice = 10
 
 /** Entry of the thread that follows the journal for the whole process. */
 const { connectionString, timeoutMs, digestKey, archiveDirectory, redis, webhooks } =
@@ -67,6 +72,12 @@ if (webhooks !== undefined) {
   const onGauges = (gauges: WebhookGauges | undefined) => tell({ webhooks: gauges })
   void deliverWebhooks(webhooks, { place, chain, clock, listener }, onGauges)
 }
+// Posting comes first. On Linux this is of the thread alone, elsewhere it would be of the process.
+if (process.platform === 'linux') setPriority(nice)
+
+const rest = new Rest()
+// The only message there is: a reader waits.
+port.on('message', () => rest.interrupt())
 await runFollower(
   { ...parts, database },
   {
@@ -74,4 +85,5 @@ await runFollower(
     onProjected: (projected) => tell({ projected }),
     onTrouble: (error) => tell({ trouble: error.message }),
   },
+  rest,
 )

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Follower, type FollowerParts, type FollowerProgress } from './follower.js'
+import { Rest } from './rest.js'
 
 export interface FollowerListener {
   onProgress(progress: FollowerProgress): void
@@ -8,18 +9,23 @@ export interface FollowerListener {
   onTrouble(error: Error): void
 }
 
-/** Between two looks at the journal when there was nothing new; it bounds the lag from below. */
-const pollMs = 50
+/**
+ * Between two looks at the journal, when everything has been followed: rows in small batches cost
+ * posting more than they are worth. It bounds the lag from below, but for readers that wait.
+ */
+const restMs = 100
 /** After an error, or while another process follows. */
 const retryMs = 1000
 
 /**
  * Follows the journal for as long as its thread lives, whatever happens to Postgres meanwhile: after
- * each error it opens its sessions anew and goes on from where the read models are.
+ * each error it opens its sessions anew and goes on from where the read models are. It rests when it
+ * has followed everything, unless `rest` is interrupted.
  */
 export async function runFollower(
   parts: FollowerParts,
   listener: FollowerListener,
+  rest = new Rest(),
 ): Promise<never> {
   for (;;) {
     let follower: Follower | undefined
@@ -31,9 +37,10 @@ export async function runFollower(
       }
       await follower.load()
       for (;;) {
-        const records = await follower.step()
+        await follower.step()
         listener.onProgress(follower.progress)
-        if (records === 0) await pause(pollMs)
+        const { records, recordsTotal } = follower.progress
+        if (records === recordsTotal) await rest.take(restMs)
       }
     } catch (error) {
       listener.onTrouble(error as Error)
