@@ -102,7 +102,13 @@ export async function startApi(t: Teardown, options: ApiServerOptions = {}): Pro
     await node.stop()
   })
   const url = await app.listen({ host: config.process.host, port: config.process.port })
-  if (options.start !== false) await node.start()
+  if (options.start !== false) {
+    await node.start()
+    // Who reads the history does not want to hear that it is being built.
+    if (config.process.history) {
+      await eventually(async () => (await fetch(`${url}/v1/transactions?limit=1`)).status !== 503)
+    }
+  }
   const documented = documentedAnswers(app)
   const call: ApiServer['call'] = async (method, path, { body, headers } = {}) => {
     const raw = typeof body === 'string' || body instanceof Uint8Array
@@ -228,7 +234,7 @@ export function refused(
 export async function eventually<T>(
   condition: () => Promise<T | undefined | false> | T | undefined | false,
 ): Promise<T> {
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + 60_000
   for (;;) {
     const result = await condition()
     if (result !== undefined && result !== false) return result

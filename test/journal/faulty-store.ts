@@ -78,7 +78,7 @@ export class Gate {
 
 /** Waits, with a deadline, until `condition` holds. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 20_000
+  const deadline = Date.now() + 60_000
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`it never came true: ${condition}`)
     await new Promise((resolve) => {
