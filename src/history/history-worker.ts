@@ -24,6 +24,8 @@ export interface HistoryTask {
   redis: { url: string; lengthMax: number } | undefined
   /** How webhooks are delivered. */
   webhooks?: { key: Uint8Array; allowsPrivate: boolean; timeoutMs: number } | undefined
+  /** Between two looks at the journal; for tests. */
+  restMs?: number
 }
 
 export type HistoryNews =
@@ -41,7 +43,7 @@ export type HistoryNews =
 const nice = 10
 
 /** Entry of the thread that follows the journal for the whole process. */
-const { connectionString, timeoutMs, digestKey, archiveDirectory, redis, webhooks } =
+const { connectionString, timeoutMs, digestKey, archiveDirectory, redis, webhooks, restMs } =
   workerData as HistoryTask
 const port = parentPort
 if (port === null) throw new Error('this file is the entry of a worker thread')
@@ -72,7 +74,7 @@ if (webhooks !== undefined) {
   const onGauges = (gauges: WebhookGauges | undefined) => tell({ webhooks: gauges })
   void deliverWebhooks(webhooks, { place, chain, clock, listener }, onGauges)
 }
-// Posting comes first. On Linux this is of the thread alone, elsewhere it would be of the process.
+// Posting comes before rows, Redis and webhooks. On Linux this is of the thread alone, elsewhere it would be of the process.
 if (process.platform === 'linux') setPriority(nice)
 
 const rest = new Rest()
@@ -85,5 +87,5 @@ await runFollower(
     onProjected: (projected) => tell({ projected }),
     onTrouble: (error) => tell({ trouble: error.message }),
   },
-  rest,
+  { rest, restMs },
 )

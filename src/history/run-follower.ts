@@ -13,7 +13,7 @@ export interface FollowerListener {
  * Between two looks at the journal, when everything has been followed: rows in small batches cost
  * posting more than they are worth. It bounds the lag from below, but for readers that wait.
  */
-const restMs = 100
+const restMsDefault = 100
 /** After an error, or while another process follows. */
 const retryMs = 1000
 
@@ -25,7 +25,7 @@ const retryMs = 1000
 export async function runFollower(
   parts: FollowerParts,
   listener: FollowerListener,
-  rest = new Rest(),
+  { rest = new Rest(), restMs = restMsDefault }: { rest?: Rest; restMs?: number } = {},
 ): Promise<never> {
   for (;;) {
     let follower: Follower | undefined

@@ -256,6 +256,22 @@ t.test('a client reads its own write, or is told that it cannot yet', async (t) 
   }
 })
 
+t.test(
+  'an entry says what its transaction says, however long before that was recorded',
+  async (t) => {
+    const { api } = await smallBook(t)
+    const entries = '/v1/accounts/ada/entries'
+    const before = (await api.get(entries)).json.data
+    t.ok(before.some(({ category }: Json) => category === 'rent'))
+    const client = new pg.Client({ connectionString: api.databaseUrl })
+    await client.connect()
+    t.teardown(() => client.end())
+    await client.query(`select daybook_history.ensure_month((now() - interval '2 days')::date);
+    update daybook_history.transaction set recorded_at = recorded_at - interval '2 days'`)
+    t.same((await api.get(entries)).json.data, before)
+  },
+)
+
 t.test('read models that are not there are said to be so, and posting goes on', async (t) => {
   const without = await startApi(t)
   const answer = await without.get('/v1/transactions')

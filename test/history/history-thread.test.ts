@@ -20,6 +20,18 @@ t.test('a thread that ends by itself is started again, and says nothing of befor
   t.same(ends, [], 'it was ended, and had no fault')
 })
 
+t.test('a reader that waits ends the rest of the thread', async (t) => {
+  const api = await startApi(t)
+  const { thread } = await threadOf(t, api.databaseUrl, { restMs: 3_600_000 })
+  await eventually(() => thread.progress?.indexed)
+  await api.post('/v1/accounts', { id: 'ada', currency: 'EUR', class: 'liability' })
+  await eventually(() => {
+    thread.hurry()
+    return thread.progress?.records === 1
+  })
+  t.same(thread.progress?.followed, [[1, 1]])
+})
+
 t.test('a fault of the thread is told each time, and it is started again', async (t) => {
   // No bytes: the thread throws before it does anything.
   const digestKey = 7 as unknown as Uint8Array
