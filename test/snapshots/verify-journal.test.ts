@@ -190,7 +190,7 @@ t.test('messages that do not agree are found in the stream that applied them', a
     .filter(({ seq }) => seq < applied.seq)
     .reduce((sum, { bytes }) => sum + ((bytes.length + 7) & ~7), 0)
   for (const [byte, what] of [
-    [128, /which sends no such message|this message was sent by|names no cause/],
+    [128, /which sends no such message|this message was sent by|names no cause|applies message/],
     [136, /applies message/],
   ] as const) {
     const change = `update daybook.journal set payload =
